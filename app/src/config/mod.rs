@@ -1,0 +1,346 @@
+//! Configuration: environment variables and nothing else, read once, all problems told at once.
+//!
+//! [`variables`] is the whole list; the help of every command is printed from it. A secret may come from a file
+//! instead, named by the same variable with `_FILE` behind it.
+
+mod reader;
+pub mod variables;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+pub use reader::Problems;
+use reader::Reader;
+
+use crate::domain::{BoardList, PostLimits};
+use crate::media::Limits;
+
+/// Everything that `triptych serve` needs.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Where pages are served.
+    pub listen: SocketAddr,
+    /// Where metrics are served.
+    pub metrics_listen: SocketAddr,
+    /// The name of this replica, in the header `X-Served-By` and in every log line.
+    pub replica: String,
+    /// Postgres.
+    pub database: DatabaseConfig,
+    /// The blob store.
+    pub store: StoreConfig,
+    /// Key of every keyed hash. The same on all replicas, for ever.
+    pub secret: SecretString,
+    /// The address visitors use; decides which pages may send forms.
+    pub public_url: Option<Url>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Name of the site.
+    pub title: String,
+    /// Rules for posts.
+    pub posts: PostLimits,
+    /// Rules for boards.
+    pub boards: BoardLimits,
+    /// Rules for pictures.
+    pub pictures: Limits,
+    /// Bytes of rendered pages kept in memory.
+    pub page_cache_bytes: u64,
+    /// Bytes of uploads held in memory at a time.
+    pub upload_memory_bytes: usize,
+    /// How long a replica that was told to stop goes on serving.
+    pub drain_delay: Duration,
+    /// How long requests that are running may take to finish after that.
+    pub shutdown_timeout: Duration,
+}
+
+/// Everything that `triptych migrate` needs.
+#[derive(Debug, Clone)]
+pub struct MigrateConfig {
+    /// Postgres.
+    pub database: DatabaseConfig,
+    /// The blob store.
+    pub store: StoreConfig,
+    /// The boards to make.
+    pub boards: BoardList,
+    /// How long to wait for Postgres and the blob store to come up.
+    pub wait: Duration,
+}
+
+/// Everything that `triptych gc` needs.
+#[derive(Debug, Clone)]
+pub struct CollectConfig {
+    /// Postgres.
+    pub database: DatabaseConfig,
+    /// The blob store.
+    pub store: StoreConfig,
+    /// How old an object has to be before it can be an orphan.
+    pub grace: Duration,
+}
+
+/// How to reach Postgres.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// `postgres://user:password@host/database`.
+    pub url: SecretString,
+    /// Connections of one replica, at the most.
+    pub connections: u32,
+}
+
+/// How to reach the blob store, anything that speaks S3.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Address of the server; buckets are addressed by path.
+    pub endpoint: Url,
+    /// Region that requests are signed for.
+    pub region: String,
+    /// Bucket, private.
+    pub bucket: String,
+    /// Name of the key that requests are signed with.
+    pub access_key_id: SecretString,
+    /// The key itself.
+    pub secret_access_key: SecretString,
+}
+
+/// Rules for boards.
+#[derive(Debug, Clone, Copy)]
+pub struct BoardLimits {
+    /// Threads on one index page.
+    pub threads_per_page: u32,
+    /// Index pages; a thread that falls off the last one is archived.
+    pub pages: u32,
+    /// Replies after which a thread is no longer bumped.
+    pub bump_limit: u32,
+}
+
+/// Looks a variable up; the environment, or a table in a test.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl ServeConfig {
+    /// Reads the configuration of a replica.
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
+        let mut reader = Reader::new(lookup);
+        let config = Self::collect(&mut reader);
+        reader.finish(config)
+    }
+
+    fn collect(reader: &mut Reader<'_>) -> Option<Self> {
+        // Every variable is read before the first `?`, so that every problem is found.
+        let listen = reader.parse("TRIPTYCH_LISTEN");
+        let metrics_listen = reader.parse("TRIPTYCH_METRICS_LISTEN");
+        let replica = reader.text("TRIPTYCH_REPLICA");
+        let (database, store) = (database(reader), store(reader));
+        let secret = reader.checked_secret("TRIPTYCH_SECRET", |secret| {
+            let length = secret.expose_secret().len();
+            if length < 32 { Err(format!("has {length} characters; 32 are the least")) } else { Ok(()) }
+        });
+        let public_url = reader.optional("TRIPTYCH_PUBLIC_URL", public_url);
+        let trusted_proxies = reader.list("TRIPTYCH_TRUSTED_PROXIES");
+        let title = reader.text("TRIPTYCH_TITLE");
+        let posts = post_limits(reader);
+        let boards = board_limits(reader);
+        let pictures = picture_limits(reader);
+        let page_cache_bytes = reader.bytes("TRIPTYCH_PAGE_CACHE");
+        let upload_memory_bytes = reader.bytes("TRIPTYCH_UPLOAD_MEMORY");
+        let drain_delay = reader.seconds("TRIPTYCH_DRAIN_DELAY");
+        let shutdown_timeout = reader.seconds("TRIPTYCH_SHUTDOWN_TIMEOUT");
+        let (posts, upload_memory_bytes) = (posts?, usize::try_from(upload_memory_bytes?).ok()?);
+        if posts.files.saturating_mul(posts.file_bytes) > upload_memory_bytes {
+            reader.problem("TRIPTYCH_UPLOAD_MEMORY", "is less than one post may hold (TRIPTYCH_MAX_FILES × TRIPTYCH_MAX_FILE_SIZE)");
+        }
+        Some(Self {
+            listen: listen?,
+            metrics_listen: metrics_listen?,
+            replica: replica?,
+            database: database?,
+            store: store?,
+            secret: secret?,
+            public_url: public_url?,
+            trusted_proxies: trusted_proxies?,
+            title: title?,
+            posts,
+            boards: boards?,
+            pictures: pictures?,
+            page_cache_bytes: page_cache_bytes?,
+            upload_memory_bytes,
+            drain_delay: drain_delay?,
+            shutdown_timeout: shutdown_timeout?,
+        })
+    }
+
+    /// The most bytes that the body of a post may have: its pictures, and two mebibytes for everything else.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.posts.files.saturating_mul(self.posts.file_bytes).saturating_add(2 << 20)
+    }
+}
+
+impl MigrateConfig {
+    /// Reads the configuration of a migration.
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
+        let mut reader = Reader::new(lookup);
+        let (database, store) = (database(&mut reader), store(&mut reader));
+        let (boards, wait) = (reader.parse("TRIPTYCH_BOARDS"), reader.seconds("TRIPTYCH_MIGRATE_WAIT"));
+        let config = (|| Some(Self { database: database?, store: store?, boards: boards?, wait: wait? }))();
+        reader.finish(config)
+    }
+}
+
+impl CollectConfig {
+    /// Reads the configuration of a collection.
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
+        let mut reader = Reader::new(lookup);
+        let (database, store) = (database(&mut reader), store(&mut reader));
+        let grace = reader.seconds("TRIPTYCH_GC_GRACE");
+        let config = (|| Some(Self { database: database?, store: store?, grace: grace? }))();
+        reader.finish(config)
+    }
+}
+
+/// The address that `triptych healthcheck` asks: the replica of this machine.
+pub fn healthcheck_address(lookup: Lookup<'_>) -> Result<SocketAddr, Problems> {
+    let mut reader = Reader::new(lookup);
+    let address = reader.parse("TRIPTYCH_LISTEN").map(|mut address: SocketAddr| {
+        if address.ip().is_unspecified() {
+            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        address
+    });
+    reader.finish(address)
+}
+
+/// Reads a filter and a format; `true` for JSON.
+pub fn log(lookup: Lookup<'_>) -> Result<(String, bool), Problems> {
+    let mut reader = Reader::new(lookup);
+    let filter = reader.text("TRIPTYCH_LOG");
+    let json = reader.checked("TRIPTYCH_LOG_FORMAT", |format| match format {
+        "json" => Ok(true),
+        "text" => Ok(false),
+        other => Err(format!("is {other:?}; json and text are the choices")),
+    });
+    let log = (|| Some((filter?, json?)))();
+    reader.finish(log)
+}
+
+fn database(reader: &mut Reader<'_>) -> Option<DatabaseConfig> {
+    let url = reader.checked_secret("TRIPTYCH_DATABASE_URL", crate::db::check_url);
+    let connections = reader.number("TRIPTYCH_DATABASE_CONNECTIONS", 2, 1000);
+    Some(DatabaseConfig { url: url?, connections: connections? })
+}
+
+fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
+    let endpoint = reader.checked("TRIPTYCH_S3_ENDPOINT", |text| {
+        Url::parse(text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| "is not an address such as https://s3.example.org".to_owned())
+    });
+    let region = reader.text("TRIPTYCH_S3_REGION");
+    let bucket = reader.text("TRIPTYCH_S3_BUCKET");
+    let access_key_id = reader.checked_secret("TRIPTYCH_S3_ACCESS_KEY_ID", |_| Ok(()));
+    let secret_access_key = reader.checked_secret("TRIPTYCH_S3_SECRET_ACCESS_KEY", |_| Ok(()));
+    Some(StoreConfig {
+        endpoint: endpoint?,
+        region: region?,
+        bucket: bucket?,
+        access_key_id: access_key_id?,
+        secret_access_key: secret_access_key?,
+    })
+}
+
+fn post_limits(reader: &mut Reader<'_>) -> Option<PostLimits> {
+    let files = reader.number("TRIPTYCH_MAX_FILES", 1, 20);
+    let file_bytes = reader.bytes("TRIPTYCH_MAX_FILE_SIZE");
+    let comment_chars = reader.number("TRIPTYCH_MAX_COMMENT", 1, 100_000);
+    Some(PostLimits {
+        files: files?,
+        file_bytes: usize::try_from(file_bytes?).ok()?,
+        comment_chars: comment_chars?,
+        name_chars: 75,
+        subject_chars: 100,
+    })
+}
+
+fn board_limits(reader: &mut Reader<'_>) -> Option<BoardLimits> {
+    let threads_per_page = reader.number("TRIPTYCH_THREADS_PER_PAGE", 1, 100);
+    let pages = reader.number("TRIPTYCH_PAGES", 1, 100);
+    let bump_limit = reader.number("TRIPTYCH_BUMP_LIMIT", 1, 1_000_000);
+    Some(BoardLimits { threads_per_page: threads_per_page?, pages: pages?, bump_limit: bump_limit? })
+}
+
+fn picture_limits(reader: &mut Reader<'_>) -> Option<Limits> {
+    let side = reader.number("TRIPTYCH_MAX_SIDE", 1, 65_535);
+    let pixels = reader.number("TRIPTYCH_MAX_PIXELS", 1, 1_000_000_000);
+    let decoded_bytes = reader.bytes("TRIPTYCH_MAX_DECODED_SIZE");
+    let frames = reader.number("TRIPTYCH_MAX_FRAMES", 1, 100_000);
+    Some(Limits { max_side: side?, max_pixels: pixels?, max_decoded_bytes: decoded_bytes?, max_frames: frames? })
+}
+
+fn public_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("is not an address: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.path() != "/" || url.query().is_some() {
+        return Err("has to be a scheme and a host, such as https://board.example.org".to_owned());
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete(name: &str) -> Option<String> {
+        let value = match name {
+            "TRIPTYCH_DATABASE_URL" => "postgres://u:hunter2@db/board",
+            "TRIPTYCH_S3_ENDPOINT" => "http://s3:9000",
+            "TRIPTYCH_S3_BUCKET" => "triptych",
+            "TRIPTYCH_S3_ACCESS_KEY_ID" | "TRIPTYCH_S3_SECRET_ACCESS_KEY" => "hunter2",
+            "TRIPTYCH_SECRET" => "hunter2hunter2hunter2hunter2hunter2",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    #[test]
+    fn what_has_no_default_is_all_that_is_needed() {
+        let config = ServeConfig::read(&complete).unwrap();
+        assert_eq!(config.listen.port(), 8080);
+        assert_eq!(config.posts.file_bytes, 8 << 20);
+        MigrateConfig::read(&complete).unwrap();
+        CollectConfig::read(&complete).unwrap();
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let config = ServeConfig::read(&complete).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let wrong = |name: &str| match name {
+            "TRIPTYCH_LISTEN" => Some("here".to_owned()),
+            "TRIPTYCH_SECRET" => Some("short".to_owned()),
+            "TRIPTYCH_DATABASE_URL" => Some(String::new()),
+            "TRIPTYCH_TRUSTED_PROXIES" => Some("10.0.0.0/8,everyone".to_owned()),
+            "TRIPTYCH_MAX_FILE_SIZE" => Some("8 bananas".to_owned()),
+            "TRIPTYCH_PUBLIC_URL" => Some("https://example.org/board".to_owned()),
+            other => complete(other),
+        };
+        let problems = ServeConfig::read(&wrong).unwrap_err().to_string();
+        for told in ["TRIPTYCH_LISTEN", "TRIPTYCH_SECRET", "TRIPTYCH_DATABASE_URL", "everyone", "8 bananas", "TRIPTYCH_PUBLIC_URL"] {
+            assert!(problems.contains(told), "{told} is missing in:\n{problems}");
+        }
+        assert!(!problems.contains("short"), "a secret is in:\n{problems}");
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_are_told() {
+        let wrong = |name: &str| match name {
+            "TRIPTYCH_UPLOAD_MEMORY" => Some("8MiB".to_owned()),
+            other => complete(other),
+        };
+        assert!(ServeConfig::read(&wrong).unwrap_err().to_string().contains("TRIPTYCH_UPLOAD_MEMORY"));
+    }
+}

@@ -1,0 +1,141 @@
+//! `blob`: the stored pictures, each of them once.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Error, PgConnection};
+use crate::domain::PictureKind;
+
+/// A picture whose objects were put and whose row is about to be written.
+#[derive(Debug, Clone)]
+pub struct NewBlob {
+    /// The name of its objects.
+    pub id: Uuid,
+    /// SHA-256 of the original.
+    pub sha256: [u8; 32],
+    /// MD5 of the original.
+    pub md5: [u8; 16],
+    /// Format, size in bytes, width and height of the original.
+    pub original: Shape,
+    /// The same of the thumbnail.
+    pub thumbnail: Shape,
+}
+
+/// Format and size of one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Format.
+    pub kind: PictureKind,
+    /// Size in bytes.
+    pub bytes: i64,
+    /// Width in pixels.
+    pub width: i32,
+    /// Height in pixels.
+    pub height: i32,
+}
+
+/// A picture that can be served.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The name of its objects.
+    pub id: Uuid,
+    /// The original.
+    pub original: Shape,
+    /// The thumbnail.
+    pub thumbnail: Shape,
+    /// When it was stored.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The kind that a column names.
+pub(super) fn kind(name: &str) -> Option<PictureKind> {
+    PictureKind::from_extension(name)
+}
+
+/// Writes a blob unless its bytes are stored already; waits for another transaction that is storing the same bytes.
+/// Answers whether the row is ours.
+pub async fn insert(connection: &mut PgConnection, blob: &NewBlob) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "insert into blob (id, sha256, md5, kind, bytes, width, height,
+                           thumbnail_kind, thumbnail_bytes, thumbnail_width, thumbnail_height)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         on conflict (sha256) do nothing",
+        blob.id,
+        &blob.sha256[..],
+        &blob.md5[..],
+        blob.original.kind.extension(),
+        blob.original.bytes,
+        blob.original.width,
+        blob.original.height,
+        blob.thumbnail.kind.extension(),
+        blob.thumbnail.bytes,
+        blob.thumbnail.width,
+        blob.thumbnail.height,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Whether bytes with this hash are stored.
+pub async fn exists(connection: &mut PgConnection, sha256: &[u8; 32]) -> Result<bool, Error> {
+    sqlx::query_scalar!(r#"select exists(select from blob where sha256 = $1) as "exists!""#, &sha256[..])
+        .fetch_one(connection)
+        .await
+}
+
+/// The blob with this hash, kept from being collected until the transaction ends.
+pub async fn keep(connection: &mut PgConnection, sha256: &[u8; 32]) -> Result<Option<Uuid>, Error> {
+    sqlx::query_scalar!("select id from blob where sha256 = $1 for key share", &sha256[..])
+        .fetch_optional(connection)
+        .await
+}
+
+/// A blob that hangs on at least one post. One that hangs on none was deleted, even while its bytes are still there.
+pub async fn find_shown(connection: &mut PgConnection, id: Uuid) -> Result<Option<Stored>, Error> {
+    let row = sqlx::query!(
+        "select kind, bytes, width, height, thumbnail_kind, thumbnail_bytes, thumbnail_width, thumbnail_height, created_at
+         from blob where id = $1 and exists (select from attachment where blob_id = blob.id)",
+        id,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.and_then(|row| {
+        let original = Shape { kind: kind(&row.kind)?, bytes: row.bytes, width: row.width, height: row.height };
+        let thumbnail = Shape {
+            kind: kind(&row.thumbnail_kind)?,
+            bytes: row.thumbnail_bytes,
+            width: row.thumbnail_width,
+            height: row.thumbnail_height,
+        };
+        Some(Stored { id, original, thumbnail, created_at: row.created_at })
+    }))
+}
+
+/// Which of these names have a row.
+pub async fn known(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+    sqlx::query_scalar!("select id from blob where id = any($1)", ids).fetch_all(connection).await
+}
+
+/// Locks one blob that hangs on no post and is older than the grace time. A blob that a posting transaction is just
+/// taking up again is passed over.
+pub async fn lock_unused(connection: &mut PgConnection, grace_seconds: f64) -> Result<Option<Uuid>, Error> {
+    sqlx::query_scalar!(
+        "select id from blob
+         where created_at < clock_timestamp() - make_interval(secs => $1)
+           and not exists (select from attachment where blob_id = blob.id)
+         limit 1 for update skip locked",
+        grace_seconds,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Removes a locked blob, unless a post took it up between the look and the lock: the first statement cannot see
+/// that, this one can. Answers whether it is gone.
+pub async fn delete_unused(connection: &mut PgConnection, id: Uuid) -> Result<bool, Error> {
+    let done = sqlx::query!("delete from blob where id = $1 and not exists (select from attachment where blob_id = $1)", id)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}

@@ -1,0 +1,105 @@
+//! `board`, `board_state`, `site_state`.
+
+use super::{Error, PgConnection};
+use crate::domain::{Board, BoardId, BoardSettings};
+
+/// Every board in the order of its configuration, and the version of that list.
+pub async fn list(connection: &mut PgConnection) -> Result<(i64, Vec<Board>), Error> {
+    let version = sqlx::query_scalar!("select version from site_state").fetch_one(&mut *connection).await?;
+    let boards = sqlx::query!("select id, slug, title, description, locked from board order by position, id")
+        .fetch_all(connection)
+        .await?;
+    let boards = boards
+        .into_iter()
+        .map(|row| Board {
+            id: BoardId(row.id),
+            slug: row.slug,
+            title: row.title,
+            description: row.description,
+            locked: row.locked,
+        })
+        .collect();
+    Ok((version, boards))
+}
+
+/// Makes the boards that are configured, and brings those that exist up to date. Boards that are not named stay.
+/// Answers whether anything changed.
+pub async fn configure(connection: &mut PgConnection, boards: &[BoardSettings]) -> Result<bool, Error> {
+    // Ten replicas may do this at once; the row of the site makes them take turns.
+    sqlx::query!("select version from site_state for update").fetch_one(&mut *connection).await?;
+    let mut changed = false;
+    for (position, board) in (0_i16..).zip(boards) {
+        let id = sqlx::query_scalar!(
+            "insert into board (slug, title, description, position, locked)
+             values ($1, $2, $3, $4, $5)
+             on conflict (slug) do update
+                 set title = excluded.title, description = excluded.description,
+                     position = excluded.position, locked = excluded.locked
+                 where (board.title, board.description, board.position, board.locked)
+                     is distinct from (excluded.title, excluded.description, excluded.position, excluded.locked)
+             returning id",
+            board.slug,
+            board.title,
+            board.description,
+            position,
+            board.locked,
+        )
+        .fetch_optional(&mut *connection)
+        .await?;
+        if let Some(id) = id {
+            changed = true;
+            sqlx::query!("insert into board_state (board_id) values ($1) on conflict do nothing", id)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    if changed {
+        sqlx::query!("update site_state set version = version + 1").execute(connection).await?;
+    }
+    Ok(changed)
+}
+
+/// Whether nobody may post on a board.
+pub async fn is_locked(connection: &mut PgConnection, board: BoardId) -> Result<bool, Error> {
+    sqlx::query_scalar!("select locked from board where id = $1", board.0).fetch_one(connection).await
+}
+
+/// By how much the numbers of a board change.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Change {
+    /// Threads made, or removed when negative.
+    pub threads: i64,
+    /// Posts, opening posts among them.
+    pub posts: i64,
+    /// Pictures.
+    pub pictures: i64,
+}
+
+/// Marks a board as changed. Takes the row that every post of the board needs, so this comes last in a transaction.
+pub async fn touch(connection: &mut PgConnection, board: BoardId, change: Change) -> Result<(), Error> {
+    sqlx::query!(
+        "update board_state
+         set version = version + 1, changed_at = clock_timestamp(),
+             threads = threads + $2, posts = posts + $3, pictures = pictures + $4
+         where board_id = $1",
+        board.0,
+        change.threads,
+        change.posts,
+        change.pictures,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Threads, posts and pictures on all boards together.
+pub async fn totals(connection: &mut PgConnection) -> Result<(i64, i64, i64), Error> {
+    let row = sqlx::query!(
+        r#"select coalesce(sum(threads), 0)::bigint as "threads!", coalesce(sum(posts), 0)::bigint as "posts!",
+                  coalesce(sum(pictures), 0)::bigint as "pictures!"
+           from board_state"#
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok((row.threads, row.posts, row.pictures))
+}

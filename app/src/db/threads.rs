@@ -1,0 +1,191 @@
+//! `thread`, `thread_state`, `bump`.
+
+use super::{Error, PgConnection};
+use crate::domain::{BoardId, PostNo, Thread};
+
+/// Makes a thread and answers its number, which is also that of its opening post.
+pub async fn insert(connection: &mut PgConnection, board: BoardId, pictures: i32) -> Result<PostNo, Error> {
+    let no = sqlx::query_scalar!("insert into thread (board_id) values ($1) returning no", board.0)
+        .fetch_one(&mut *connection)
+        .await?;
+    sqlx::query!("insert into thread_state (thread_no, board_id, pictures) values ($1, $2, $3)", no, board.0, pictures)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!("insert into bump (thread_no, board_id) values ($1, $2)", no, board.0).execute(connection).await?;
+    Ok(PostNo(no))
+}
+
+/// A thread as a reply meets it.
+#[derive(Debug, Clone, Copy)]
+pub struct Replied {
+    /// The board it stands on.
+    pub board: BoardId,
+    /// Takes no replies.
+    pub locked: bool,
+    /// Takes no replies either.
+    pub archived: bool,
+    /// Replies, with the one that is being made.
+    pub replies: i32,
+}
+
+/// Counts a reply. From here to the end of the transaction no other reply can enter the thread, so that the numbers
+/// of its posts rise in the order in which they become visible.
+pub async fn count_reply(connection: &mut PgConnection, thread: PostNo, pictures: i32) -> Result<Option<Replied>, Error> {
+    let row = sqlx::query!(
+        r#"update thread_state as state
+           set version = state.version + 1, changed_at = clock_timestamp(),
+               replies = state.replies + 1, pictures = state.pictures + $2
+           from thread
+           where thread.no = state.thread_no and thread.no = $1
+           returning state.board_id, state.replies, thread.locked, thread.archived_at is not null as "archived!""#,
+        thread.0,
+        pictures,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| Replied {
+        board: BoardId(row.board_id),
+        locked: row.locked,
+        archived: row.archived,
+        replies: row.replies,
+    }))
+}
+
+/// Keeps everybody else from changing a thread until the transaction ends. Answers whether it exists.
+pub async fn lock(connection: &mut PgConnection, thread: PostNo) -> Result<bool, Error> {
+    let row = sqlx::query_scalar!("select thread_no from thread_state where thread_no = $1 for update", thread.0)
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Marks a thread as changed by a deletion; both counts are subtracted.
+pub async fn count_removed(connection: &mut PgConnection, thread: PostNo, replies: i32, pictures: i32) -> Result<(), Error> {
+    sqlx::query!(
+        "update thread_state
+         set version = version + 1, changed_at = clock_timestamp(), replies = replies - $2, pictures = pictures - $3
+         where thread_no = $1",
+        thread.0,
+        replies,
+        pictures,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Moves a thread to the top of its board.
+pub async fn bump(connection: &mut PgConnection, thread: PostNo) -> Result<(), Error> {
+    sqlx::query!("update bump set bumped_at = clock_timestamp() where thread_no = $1", thread.0)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Archives what has fallen off the last page. A thread that somebody is replying to at this moment is left for the
+/// next time: waiting for it here could be a deadlock.
+pub async fn archive_beyond(connection: &mut PgConnection, board: BoardId, keep: i64) -> Result<(), Error> {
+    sqlx::query!(
+        "with fallen as (
+            select state.thread_no from thread_state state
+            where state.thread_no in (
+                select thread_no from bump where board_id = $1
+                order by sticky desc, bumped_at desc, thread_no desc offset $2
+            )
+            for update skip locked
+        ), archived as (
+            update thread set archived_at = clock_timestamp() where no in (select thread_no from fallen)
+        ), changed as (
+            update thread_state set version = version + 1, changed_at = clock_timestamp()
+            where thread_no in (select thread_no from fallen)
+        )
+        delete from bump where thread_no in (select thread_no from fallen)",
+        board.0,
+        keep,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Removes a thread with all its posts.
+pub async fn delete(connection: &mut PgConnection, thread: PostNo) -> Result<(), Error> {
+    sqlx::query!("delete from thread where no = $1", thread.0).execute(connection).await.map(drop)
+}
+
+/// One thread as a whole.
+pub async fn find(connection: &mut PgConnection, thread: PostNo) -> Result<Option<Thread>, Error> {
+    let row = sqlx::query!(
+        r#"select thread.no, thread.locked, thread.archived_at is not null as "archived!",
+                  coalesce(bump.sticky, false) as "sticky!", bump.bumped_at as "bumped_at?",
+                  state.replies, state.pictures, state.changed_at
+           from thread
+           join thread_state state on state.thread_no = thread.no
+           left join bump on bump.thread_no = thread.no
+           where thread.no = $1"#,
+        thread.0,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| Thread {
+        no: PostNo(row.no),
+        sticky: row.sticky,
+        locked: row.locked,
+        archived: row.archived,
+        replies: row.replies,
+        pictures: row.pictures,
+        bumped_at: row.bumped_at,
+        changed_at: row.changed_at,
+    }))
+}
+
+/// The live threads of a board in bump order, from the `skip`th on. The board keeps a few pages of them, so skipping is cheap.
+pub async fn list(connection: &mut PgConnection, board: BoardId, skip: i64, limit: i64) -> Result<Vec<Thread>, Error> {
+    let rows = sqlx::query!(
+        r#"select bump.thread_no, bump.sticky, bump.bumped_at, thread.locked,
+                  state.replies, state.pictures, state.changed_at
+           from (
+               select thread_no, sticky, bumped_at from bump where board_id = $1
+               order by sticky desc, bumped_at desc, thread_no desc offset $2 limit $3
+           ) bump
+           join thread on thread.no = bump.thread_no
+           join thread_state state on state.thread_no = bump.thread_no
+           order by bump.sticky desc, bump.bumped_at desc, bump.thread_no desc"#,
+        board.0,
+        skip,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    let threads = rows.into_iter().map(|row| Thread {
+        no: PostNo(row.thread_no),
+        sticky: row.sticky,
+        locked: row.locked,
+        archived: false,
+        replies: row.replies,
+        pictures: row.pictures,
+        bumped_at: Some(row.bumped_at),
+        changed_at: row.changed_at,
+    });
+    Ok(threads.collect())
+}
+
+/// How many live threads a board has.
+pub async fn count(connection: &mut PgConnection, board: BoardId) -> Result<i64, Error> {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from bump where board_id = $1"#, board.0)
+        .fetch_one(connection)
+        .await
+}
+
+/// The newest archived threads of a board, ascending by number.
+pub async fn archived(connection: &mut PgConnection, board: BoardId, limit: i64) -> Result<Vec<PostNo>, Error> {
+    let mut numbers = sqlx::query_scalar!(
+        "select no from thread where board_id = $1 and archived_at is not null order by no desc limit $2",
+        board.0,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    numbers.reverse();
+    Ok(numbers.into_iter().map(PostNo).collect())
+}

@@ -1,0 +1,13 @@
+//! Pure types and rules of the board. Nothing here does I/O or knows who calls it.
+
+pub mod board;
+pub mod picture;
+pub mod post;
+pub mod refusal;
+pub mod submission;
+
+pub use board::{Board, BoardId, BoardList, BoardSettings};
+pub use picture::{Attachment, Picture, PictureKind};
+pub use post::{Post, PostNo, Thread, ThreadPosts};
+pub use refusal::{Refusal, RefusalKind};
+pub use submission::{Destination, Draft, PostLimits, PostText};

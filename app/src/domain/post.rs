@@ -1,0 +1,102 @@
+//! Posts and threads as they are read.
+
+use chrono::{DateTime, Utc};
+
+use super::picture::Attachment;
+
+/// Number of a post, unique on the whole site. A thread has the number of its opening post.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct PostNo(pub i32);
+
+impl std::fmt::Display for PostNo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One post as it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    /// Its number.
+    pub no: PostNo,
+    /// The thread it stands in; its own number for an opening post.
+    pub thread: PostNo,
+    /// When it was committed.
+    pub created_at: DateTime<Utc>,
+    /// `None` is shown as "Anonymous".
+    pub name: Option<String>,
+    /// Subject line.
+    pub subject: Option<String>,
+    /// Did not bump its thread.
+    pub sage: bool,
+    /// The comment as safe HTML, made by `markup` when it was posted. May be empty.
+    pub html: String,
+    /// The comment as it was typed. May be empty.
+    pub comment: String,
+    /// In the order in which they were posted.
+    pub attachments: Vec<Attachment>,
+    /// Later posts of the same thread that quote this one, ascending.
+    pub backlinks: Vec<PostNo>,
+}
+
+impl Post {
+    /// Whether this is the first post of its thread.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        self.no == self.thread
+    }
+}
+
+/// What holds for a thread as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    /// Number of its opening post.
+    pub no: PostNo,
+    /// Stays on top of its board.
+    pub sticky: bool,
+    /// Takes no replies.
+    pub locked: bool,
+    /// Fell off the last page: can be read, takes no replies.
+    pub archived: bool,
+    /// Replies, the opening post not counted.
+    pub replies: i32,
+    /// Pictures in replies and opening post together.
+    pub pictures: i32,
+    /// When it was last bumped; `None` when archived.
+    pub bumped_at: Option<DateTime<Utc>>,
+    /// When anything that its page shows last changed.
+    pub changed_at: DateTime<Utc>,
+}
+
+/// A whole thread: the opening post first, then every reply in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadPosts {
+    /// The thread as a whole.
+    pub thread: Thread,
+    /// Its first post.
+    pub opening: Post,
+    /// All replies, or on an index page the last few, ascending.
+    pub replies: Vec<Post>,
+}
+
+impl ThreadPosts {
+    /// How many replies the thread has beyond those at hand.
+    #[must_use]
+    pub fn omitted_replies(&self) -> i32 {
+        let shown = i32::try_from(self.replies.len()).unwrap_or(i32::MAX);
+        (self.thread.replies - shown).max(0)
+    }
+
+    /// How many pictures hang on the replies that are not at hand.
+    #[must_use]
+    pub fn omitted_pictures(&self) -> i32 {
+        let shown: usize = std::iter::once(&self.opening)
+            .chain(&self.replies)
+            .map(|post| post.attachments.iter().filter(|a| a.picture.is_some()).count())
+            .sum();
+        (self.thread.pictures - i32::try_from(shown).unwrap_or(i32::MAX)).max(0)
+    }
+}

@@ -1,0 +1,168 @@
+//! What a visitor sends, and the rules it has to keep before anything is done with it.
+
+use super::post::PostNo;
+use crate::domain::refusal::Refusal;
+
+/// The limits that a post has to keep, shown beside its form.
+#[derive(Debug, Clone)]
+pub struct PostLimits {
+    /// Pictures on one post.
+    pub files: usize,
+    /// Bytes of one picture.
+    pub file_bytes: usize,
+    /// Characters (Unicode scalar values) of a comment.
+    pub comment_chars: usize,
+    /// Characters of a name.
+    pub name_chars: usize,
+    /// Characters of a subject.
+    pub subject_chars: usize,
+}
+
+/// The text fields of a posting form, exactly as they were sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Draft {
+    /// Field `name`.
+    pub name: String,
+    /// Field `email`; `sage` in it means "do not bump".
+    pub email: String,
+    /// Field `sub`.
+    pub subject: String,
+    /// Field `com`.
+    pub comment: String,
+    /// Field `spoiler`: hide the pictures.
+    pub spoiler: bool,
+}
+
+/// The text of a post that keeps every rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostText {
+    /// `None` for anonymous.
+    pub name: Option<String>,
+    /// Subject line.
+    pub subject: Option<String>,
+    /// Does not bump its thread.
+    pub sage: bool,
+    /// May be empty. Lines end in `\n` alone, and no line or comment ends in blanks.
+    pub comment: String,
+}
+
+impl PostText {
+    /// Cleans and checks a draft.
+    ///
+    /// # Errors
+    /// A character that no text may hold, or a field that is too long.
+    pub fn new(draft: &Draft, limits: &PostLimits) -> Result<Self, Refusal> {
+        let comment = field("comment", &draft.comment, limits.comment_chars, true)?.unwrap_or_default();
+        Ok(Self {
+            name: field("name", &draft.name, limits.name_chars, false)?,
+            subject: field("subject", &draft.subject, limits.subject_chars, false)?,
+            sage: draft.email.trim().eq_ignore_ascii_case("sage"),
+            comment,
+        })
+    }
+}
+
+/// Trims a field and checks it; `None` when nothing is left.
+fn field(what: &str, text: &str, most: usize, lines: bool) -> Result<Option<String>, Refusal> {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    // PostgreSQL takes no NUL, XML feeds take no control characters, and neither means anything to a reader.
+    if let Some(control) = text.chars().find(|&c| c.is_control() && !(c == '\t' || (lines && c == '\n'))) {
+        return Err(Refusal::invalid(
+            "control_character",
+            format!("The {what} holds the control character U+{:04X}. Remove it and post again.", u32::from(control)),
+        ));
+    }
+    let text = if lines {
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        lines.join("\n").trim_matches('\n').to_owned()
+    } else {
+        text.trim().to_owned()
+    };
+    let chars = text.chars().count();
+    if chars > most {
+        return Err(Refusal::invalid(
+            "text_too_long",
+            format!("The {what} has {chars} characters; {most} is the most. Shorten it and post again."),
+        ));
+    }
+    Ok((!text.is_empty()).then_some(text))
+}
+
+/// Cleans the name of an uploaded file for display: the last part of a path, without control and direction
+/// characters, at most 100 characters with the extension kept. Never used to name anything that is stored.
+#[must_use]
+pub fn display_file_name(sent: &str) -> String {
+    const MOST: usize = 100;
+    let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
+    // U+202A to U+202E and U+2066 to U+2069 turn the reading direction around: "gpj.exe" would read "exe.jpg".
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let clean: String = last.chars().filter(|&c| !c.is_control() && !turns(c)).collect();
+    let clean = clean.trim();
+    if clean.chars().count() <= MOST {
+        return if clean.is_empty() { "picture".to_owned() } else { clean.to_owned() };
+    }
+    let (stem, extension) = clean.rsplit_once('.').unwrap_or((clean, ""));
+    let extension: String = extension.chars().take(8).collect();
+    let room = MOST - extension.chars().count() - 2;
+    let stem: String = stem.chars().take(room).collect();
+    if extension.is_empty() { format!("{stem}…") } else { format!("{stem}….{extension}") }
+}
+
+/// Where a post goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// It opens a thread.
+    NewThread,
+    /// It answers in this one.
+    Reply(PostNo),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: PostLimits =
+        PostLimits { files: 4, file_bytes: 1 << 20, comment_chars: 20, name_chars: 5, subject_chars: 5 };
+
+    fn text(comment: &str) -> Result<PostText, Refusal> {
+        PostText::new(&Draft { comment: comment.to_owned(), ..Draft::default() }, &LIMITS)
+    }
+
+    #[test]
+    fn line_ends_are_made_one_kind_and_blank_edges_go() {
+        assert_eq!(text("\r\n a \r\nb\rc\t\n\n").unwrap().comment, " a\nb\nc");
+    }
+
+    #[test]
+    fn length_is_counted_in_characters() {
+        assert!(text(&"밤".repeat(20)).is_ok());
+        assert_eq!(text(&"밤".repeat(21)).unwrap_err().code, "text_too_long");
+    }
+
+    #[test]
+    fn control_characters_are_named() {
+        for bad in ["a\0b", "a\u{8}b", "a\u{85}b"] {
+            assert_eq!(text(bad).unwrap_err().code, "control_character", "{bad:?}");
+        }
+        let draft = Draft { name: "a\nb".to_owned(), ..Draft::default() };
+        assert_eq!(PostText::new(&draft, &LIMITS).unwrap_err().code, "control_character");
+    }
+
+    #[test]
+    fn blank_fields_are_absent() {
+        let draft = Draft { name: "  ".to_owned(), email: " Sage ".to_owned(), ..Draft::default() };
+        let text = PostText::new(&draft, &LIMITS).unwrap();
+        assert_eq!((text.name, text.sage), (None, true));
+    }
+
+    #[test]
+    fn file_names_are_made_harmless() {
+        assert_eq!(display_file_name("C:\\fakepath\\cat.jpg"), "cat.jpg");
+        assert_eq!(display_file_name("../../etc/passwd"), "passwd");
+        assert_eq!(display_file_name("a\u{202e}gpj.exe\r\n"), "agpj.exe");
+        assert_eq!(display_file_name("\0"), "picture");
+        let long = display_file_name(&format!("{}.jpeg", "x".repeat(300)));
+        assert_eq!(long.chars().count(), 100);
+        assert!(long.ends_with("….jpeg"));
+    }
+}

@@ -1,0 +1,63 @@
+//! The list of boards, which every page shows and every address names.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::db::{self, PgPool};
+use crate::domain::{Board, Refusal};
+use crate::error::AppError;
+
+/// The boards as they were at one version of the site.
+#[derive(Debug, Default)]
+pub struct Boards {
+    /// Version of the list.
+    pub version: i64,
+    /// In the order in which the site shows them.
+    pub list: Vec<Board>,
+}
+
+impl Boards {
+    /// The board with this name in its address.
+    pub fn find(&self, slug: &str) -> Result<&Board, AppError> {
+        self.list.iter().find(|board| board.slug == slug).ok_or_else(|| {
+            let shown: String = slug.chars().take(20).collect();
+            Refusal::not_found("unknown_board", format!("There is no board /{shown}/ here.")).into()
+        })
+    }
+}
+
+/// Keeps the list, and reads it again when its version has changed.
+#[derive(Debug)]
+pub struct BoardDirectory {
+    pool: PgPool,
+    kept: RwLock<Arc<Boards>>,
+}
+
+impl BoardDirectory {
+    /// Empty; the first request fills it.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool, kept: RwLock::default() }
+    }
+
+    /// The list as it was last read: good enough for a page that says that something else is wrong.
+    #[must_use]
+    pub fn last_known(&self) -> Arc<Boards> {
+        Arc::clone(&self.kept.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The list at this version or a later one.
+    pub async fn at(&self, version: i64) -> Result<Arc<Boards>, AppError> {
+        let kept = self.last_known();
+        if kept.version >= version {
+            return Ok(kept);
+        }
+        let mut snapshot = db::snapshot(&self.pool).await?;
+        let (version, list) = db::boards::list(&mut snapshot).await?;
+        let boards = Arc::new(Boards { version, list });
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.version < version {
+            *kept = Arc::clone(&boards);
+        }
+        Ok(boards)
+    }
+}

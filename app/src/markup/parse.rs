@@ -1,0 +1,132 @@
+//! Comment → lines of spans. Borrows from the comment; every character of it is in exactly one span.
+
+use crate::domain::PostNo;
+
+/// More quoted posts than this stay plain text: nobody reads them, and each costs a look-up.
+const MOST_QUOTED: usize = 100;
+
+/// One line of a comment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    /// Starts with `>` and quotes no post by its number: "greentext".
+    pub(super) quote: bool,
+    /// What it consists of.
+    pub(super) spans: Vec<Span<'a>>,
+}
+
+/// A piece of a line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Span<'a> {
+    /// Nothing special.
+    Text(&'a str),
+    /// `>>123`.
+    Post(PostNo, &'a str),
+    /// A web address, `http` or `https`.
+    Link(&'a str),
+}
+
+/// Splits a comment into lines.
+pub(super) fn lines(comment: &str) -> impl Iterator<Item = Line<'_>> {
+    comment.split('\n').map(|line| {
+        let quotes_post = matches!(post_reference(line), Some((_, _)));
+        Line { quote: line.starts_with('>') && !quotes_post, spans: spans(line) }
+    })
+}
+
+/// The posts that a comment quotes, each once, in order, a hundred at the most.
+#[must_use]
+pub fn quoted_posts(comment: &str) -> Vec<PostNo> {
+    let mut posts = Vec::new();
+    for line in lines(comment) {
+        for span in line.spans {
+            if let Span::Post(no, _) = span
+                && !posts.contains(&no)
+            {
+                posts.push(no);
+                if posts.len() == MOST_QUOTED {
+                    return posts;
+                }
+            }
+        }
+    }
+    posts
+}
+
+fn spans(line: &str) -> Vec<Span<'_>> {
+    let mut spans = Vec::new();
+    let mut rest = line;
+    let mut text_length = 0;
+    let mut before = ' ';
+    // `rest` always starts with the text that has been passed over and not yet been made a span.
+    loop {
+        let Some((text, tail)) = rest.split_at_checked(text_length) else { break };
+        let found = match tail.chars().next() {
+            None => {
+                push_text(&mut spans, text);
+                break;
+            }
+            Some('>') => post_reference(tail),
+            Some('h') if !before.is_alphanumeric() => web_address(tail),
+            Some(_) => None,
+        };
+        if let Some((span, after)) = found {
+            push_text(&mut spans, text);
+            spans.push(span);
+            rest = after;
+            text_length = 0;
+            before = ' ';
+        } else {
+            before = tail.chars().next().unwrap_or(' ');
+            text_length += before.len_utf8();
+        }
+    }
+    spans
+}
+
+fn push_text<'a>(spans: &mut Vec<Span<'a>>, text: &'a str) {
+    if !text.is_empty() {
+        spans.push(Span::Text(text));
+    }
+}
+
+/// `>>123` at the start of a text, and what follows it.
+fn post_reference(text: &str) -> Option<(Span<'_>, &str)> {
+    let digits_on = text.strip_prefix(">>")?;
+    let digits = digits_on.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits_on.len());
+    let no: i32 = digits_on.get(..digits)?.parse().ok()?;
+    let (reference, after) = text.split_at_checked(2 + digits)?;
+    (no > 0).then_some((Span::Post(PostNo(no), reference), after))
+}
+
+/// A web address at the start of a text, and what follows it.
+fn web_address(text: &str) -> Option<(Span<'_>, &str)> {
+    let host_on = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    // RFC 3986, appendix C: delimited by white space, angle brackets and double quotes.
+    let ends = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"');
+    let length = text.find(ends).unwrap_or(text.len());
+    let address = without_punctuation(text.get(..length)?);
+    let host = host_on.chars().next()?;
+    if address.len() <= text.len() - host_on.len() || !(host.is_alphanumeric() || host == '[') {
+        return None;
+    }
+    url::Url::parse(address).ok()?;
+    text.split_at_checked(address.len()).map(|(address, after)| (Span::Link(address), after))
+}
+
+/// Leaves the punctuation of the sentence out of an address at its end. A closing bracket belongs to the address
+/// when the address opened it.
+fn without_punctuation(mut address: &str) -> &str {
+    let count = |text: &str, c: char| text.matches(c).count();
+    let mut surplus_round = count(address, ')').saturating_sub(count(address, '('));
+    let mut surplus_square = count(address, ']').saturating_sub(count(address, '['));
+    while let Some(last) = address.chars().next_back() {
+        match last {
+            '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '*' | '。' | '、' => {}
+            ')' if surplus_round > 0 => surplus_round -= 1,
+            ']' if surplus_square > 0 => surplus_square -= 1,
+            _ => break,
+        }
+        address = address.strip_suffix(last).unwrap_or_default();
+    }
+    address
+}

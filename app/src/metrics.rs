@@ -1,0 +1,100 @@
+//! What a replica counts and measures, as Prometheus reads it on a port of its own.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::db::PgPool;
+
+/// Labels of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// Pattern of the route, never the path itself: that would be a series a thread.
+    pub route: String,
+    /// Method.
+    pub method: String,
+    /// Status.
+    pub status: u16,
+}
+
+/// Labels of a route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabels {
+    /// Pattern of the route.
+    pub route: String,
+}
+
+/// Labels of a post.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PostLabels {
+    /// Board.
+    pub board: String,
+    /// `created`, `repeated` or the code of a refusal.
+    pub outcome: String,
+}
+
+/// The families. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Requests answered.
+    pub requests: Family<RequestLabels, Counter>,
+    /// Seconds from the first byte of a request to the head of its answer.
+    pub duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    /// Requests that are being answered.
+    pub in_flight: Gauge,
+    /// Posts by outcome.
+    pub posts: Family<PostLabels, Counter>,
+    /// Bytes of pictures sent from the blob store.
+    pub picture_bytes: Counter,
+    connections: Gauge,
+    idle_connections: Gauge,
+    registry: Arc<Registry>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // 0.5 ms to about 16 s.
+        let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
+        let mut metrics = Self {
+            requests: Family::default(),
+            duration: Family::new_with_constructor(histogram),
+            in_flight: Gauge::default(),
+            posts: Family::default(),
+            picture_bytes: Counter::default(),
+            connections: Gauge::default(),
+            idle_connections: Gauge::default(),
+            registry: Arc::default(),
+        };
+        let mut registry = Registry::with_prefix("triptych");
+        registry.register("http_requests", "Requests answered", metrics.requests.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time from a request to the head of its answer",
+            Unit::Seconds,
+            metrics.duration.clone(),
+        );
+        registry.register("http_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
+        registry.register("posts", "Posts by outcome", metrics.posts.clone());
+        registry.register_with_unit("picture_sent", "Pictures sent from the store", Unit::Bytes, metrics.picture_bytes.clone());
+        registry.register("database_connections", "Open connections to Postgres", metrics.connections.clone());
+        registry.register("database_connections_idle", "Those that nobody uses", metrics.idle_connections.clone());
+        metrics.registry = Arc::new(registry);
+        metrics
+    }
+}
+
+impl Metrics {
+    /// All of them in the OpenMetrics text format.
+    pub fn encode(&self, pool: &PgPool) -> Result<String, std::fmt::Error> {
+        self.connections.set(i64::from(pool.size()));
+        self.idle_connections.set(i64::try_from(pool.num_idle()).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

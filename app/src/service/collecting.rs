@@ -1,0 +1,68 @@
+//! Collecting what nobody refers to: pictures that hang on no post any more, objects without a row, and submissions
+//! of which no retry can still come.
+//!
+//! It can never race an upload. An object younger than the grace time is left alone, because its row may be about
+//! to be written; and whether a blob is used again or removed is decided by the lock on its row.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::pictures::without_row;
+use crate::db::{PgPool, blobs, submissions};
+use crate::error::AppError;
+use crate::store::{Listed, Object, Store};
+
+/// What was collected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Pictures that hung on no post.
+    pub blobs: u64,
+    /// Objects without a row.
+    pub orphans: u64,
+    /// Submissions that were forgotten.
+    pub submissions: u64,
+}
+
+/// Retries of a form come within seconds; a day leaves room for a browser that was closed and opened again.
+const SUBMISSIONS_KEPT: Duration = Duration::from_hours(24);
+
+/// Collects everything that is older than the grace time, seen from `now`.
+pub async fn collect(pool: &PgPool, store: &Store, grace: Duration, now: DateTime<Utc>) -> Result<Collected, AppError> {
+    let mut collected = Collected::default();
+    let mut connection = pool.acquire().await?;
+    collected.submissions = submissions::forget(&mut connection, SUBMISSIONS_KEPT.as_secs_f64()).await?;
+    drop(connection);
+    loop {
+        let mut transaction = pool.begin().await?;
+        let Some(id) = blobs::lock_unused(&mut transaction, grace.as_secs_f64()).await? else { break };
+        let deleted = blobs::delete_unused(&mut transaction, id).await?;
+        transaction.commit().await?;
+        if deleted {
+            // The row is gone for good. Should deleting the objects fail, they are orphans of the next run.
+            store.delete(&Object::both(id)).await?;
+            collected.blobs += 1;
+        }
+    }
+    let mut after = None;
+    loop {
+        // List first, then look for rows: an object that is listed and has no row after the grace time never gets one.
+        let (page, next) = store.list(after).await?;
+        let old = |listed: &&Listed| {
+            listed.put_at.is_some_and(|put_at| (now - put_at).to_std().is_ok_and(|age| age > grace))
+        };
+        let old: Vec<Object> = page.iter().filter(old).map(|listed| listed.object).collect();
+        let mut connection = pool.acquire().await?;
+        let gone = without_row(&mut connection, old.iter().map(|object| object.blob())).await?;
+        drop(connection);
+        let orphans: Vec<Object> = old.into_iter().filter(|object| gone.contains(&object.blob())).collect();
+        if !orphans.is_empty() {
+            store.delete(&orphans).await?;
+            collected.orphans += orphans.len() as u64;
+        }
+        match next {
+            Some(next) => after = Some(next),
+            None => return Ok(collected),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Deleting posts, or only their pictures, by the password that they were posted with.
+
+use std::collections::BTreeMap;
+
+use crate::db::posts::Deletable;
+use crate::db::{PgPool, attachments, boards, posts, threads};
+use crate::domain::{Board, PostNo, Refusal, RefusalKind};
+use crate::error::AppError;
+use crate::secret::{Keyed, equal};
+
+/// What is to be deleted.
+#[derive(Debug)]
+pub struct Deletion {
+    /// The board that all posts stand on.
+    pub board: Board,
+    /// The posts.
+    pub posts: Vec<PostNo>,
+    /// What the visitor knows.
+    pub password: String,
+    /// Leave the posts and delete their pictures.
+    pub pictures_only: bool,
+}
+
+/// More posts than this at once are a mistake or an attack.
+const MOST_AT_ONCE: usize = 100;
+
+/// Deletes. An opening post takes its thread with it. All or nothing: one wrong password and everything stays.
+/// Answers the first thread concerned that is still there.
+pub async fn delete(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Result<Option<PostNo>, AppError> {
+    if deletion.posts.is_empty() || deletion.posts.len() > MOST_AT_ONCE {
+        let detail = format!("Tick the posts that you want to delete, {MOST_AT_ONCE} at the most.");
+        return Err(Refusal::invalid("no_posts_chosen", detail).into());
+    }
+    let mut transaction = pool.begin().await?;
+    let found = posts::deletable(&mut transaction, deletion.board.id, &deletion.posts).await?;
+    check(deletion, &found, keyed)?;
+
+    let mut by_thread: BTreeMap<PostNo, Vec<Deletable>> = BTreeMap::new();
+    for post in found {
+        by_thread.entry(post.thread).or_default().push(post);
+    }
+    let mut change = boards::Change::default();
+    let mut left = None;
+    for (thread, chosen) in by_thread {
+        if !threads::lock(&mut transaction, thread).await? {
+            continue;
+        }
+        if !deletion.pictures_only && chosen.iter().any(|post| post.no == thread) {
+            let (posts, pictures) = posts::count_in_thread(&mut transaction, thread).await?;
+            threads::delete(&mut transaction, thread).await?;
+            change.threads -= 1;
+            change.posts -= posts;
+            change.pictures -= pictures;
+            continue;
+        }
+        left = left.or(Some(thread));
+        let (mut replies, mut pictures) = (0, 0);
+        for post in chosen {
+            pictures += i32::try_from(attachments::remove_pictures(&mut transaction, post.no).await?).unwrap_or(0);
+            if !deletion.pictures_only && posts::delete(&mut transaction, post.no).await? {
+                replies += 1;
+            }
+        }
+        threads::count_removed(&mut transaction, thread, replies, pictures).await?;
+        change.posts -= i64::from(replies);
+        change.pictures -= i64::from(pictures);
+    }
+    boards::touch(&mut transaction, deletion.board.id, change).await?;
+    transaction.commit().await?;
+    Ok(left)
+}
+
+fn check(deletion: &Deletion, found: &[Deletable], keyed: &Keyed) -> Result<(), Refusal> {
+    if let Some(missing) = deletion.posts.iter().find(|no| !found.iter().any(|post| post.no == **no)) {
+        let detail = format!("There is no post No.{missing} on this board. It may have been deleted already.");
+        return Err(Refusal::not_found("unknown_post", detail));
+    }
+    let given = keyed.password(&deletion.password);
+    // Every post is compared, so that the time says nothing about which one it was.
+    let wrong: Vec<PostNo> = found
+        .iter()
+        .filter(|post| !post.password_hash.as_deref().is_some_and(|hash| equal(hash, &given)))
+        .map(|post| post.no)
+        .collect();
+    let Some(no) = wrong.first() else { return Ok(()) };
+    let detail = format!("That is not the password of No.{no}. Nothing was deleted; enter the password you posted it with.");
+    Err(Refusal::new(RefusalKind::Forbidden, "wrong_password", detail))
+}

@@ -1,0 +1,9 @@
+//! Use cases. Each is a thing that somebody wants done; it alone decides what happens together in one transaction.
+//!
+//! Must not know HTTP, forms or templates.
+
+pub mod collecting;
+pub mod deleting;
+mod pictures;
+pub mod posting;
+pub mod reading;

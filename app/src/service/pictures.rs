@@ -1,0 +1,164 @@
+//! From uploaded files to stored pictures: check, look for the same bytes, make a thumbnail, put both objects.
+//!
+//! Objects are put under a new name for every attempt and before any row is written. What happens in between can
+//! leave objects without a row, and never a row without its objects.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::db::{self, PgPool, blobs};
+use crate::domain::{Refusal, RefusalKind};
+use crate::error::AppError;
+use crate::media::{self, Inspected, MediaError, PoolError};
+use crate::store::{Content, Object, Store};
+
+/// A file as it was uploaded.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// Its name, cleaned for display.
+    pub file_name: String,
+    /// All of it.
+    pub bytes: Bytes,
+    /// SHA-256 of the bytes, taken as they arrived.
+    pub sha256: [u8; 32],
+}
+
+/// A picture that a post can carry.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// SHA-256 of what is stored.
+    pub(super) sha256: [u8; 32],
+    /// The objects that this attempt has put; `None` when the same bytes are stored already.
+    pub(super) put: Option<blobs::NewBlob>,
+}
+
+/// Stores pictures.
+#[derive(Debug, Clone)]
+pub struct PictureStorage {
+    pool: PgPool,
+    store: Store,
+    decoding: Arc<media::Pool>,
+}
+
+impl PictureStorage {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(pool: PgPool, store: Store, decoding: Arc<media::Pool>) -> Self {
+        Self { pool, store, decoding }
+    }
+
+    /// Checks and stores every file, in order. Whatever was put is named in `put`, also when a later file fails, so
+    /// that the caller can take it back.
+    pub(super) async fn prepare(&self, uploads: &[Upload], put: &mut Vec<Uuid>) -> Result<Vec<Prepared>, AppError> {
+        // All files are checked before the first one costs anything.
+        let mut inspected = Vec::with_capacity(uploads.len());
+        for (index, upload) in uploads.iter().enumerate() {
+            let picture = self.inspect(upload.bytes.clone()).await?;
+            inspected.push(Arc::new(picture.map_err(|error| refusal(&error, upload, index, uploads.len()))?));
+        }
+        let mut prepared: Vec<Prepared> = Vec::with_capacity(uploads.len());
+        let mut seen = HashSet::new();
+        for (index, (picture, upload)) in inspected.into_iter().zip(uploads).enumerate() {
+            let sha256 = picture.sha256;
+            let stored = !seen.insert(sha256) || {
+                let mut connection = self.pool.acquire().await?;
+                blobs::exists(&mut connection, &sha256).await?
+            };
+            let blob = if stored {
+                None
+            } else {
+                let thumbnail = self.decoding.thumbnail(Arc::clone(&picture)).await.map_err(|error| match error {
+                    PoolError::Busy => AppError::busy(),
+                    PoolError::Media(error) => refusal(&error, upload, index, uploads.len()).into(),
+                })?;
+                Some(self.put(&picture, thumbnail, put).await?)
+            };
+            prepared.push(Prepared { sha256, put: blob });
+        }
+        Ok(prepared)
+    }
+
+    /// Hashing eight megabytes takes milliseconds in which a page could have been served, hence the other thread.
+    async fn inspect(&self, bytes: Bytes) -> Result<Result<Inspected, MediaError>, AppError> {
+        let limits = *self.decoding.limits();
+        tokio::task::spawn_blocking(move || media::inspect(&bytes, &limits))
+            .await
+            .map_err(|error| AppError::Internal(format!("inspecting a picture: {error}")))
+    }
+
+    async fn put(
+        &self,
+        picture: &Inspected,
+        thumbnail: media::Thumbnail,
+        put: &mut Vec<Uuid>,
+    ) -> Result<blobs::NewBlob, AppError> {
+        let id = Uuid::now_v7();
+        put.push(id);
+        let original = Content {
+            bytes: picture.bytes.clone(),
+            sha256: picture.sha256,
+            media_type: picture.kind.media_type(),
+        };
+        let small = Content {
+            sha256: <sha2::Sha256 as sha2::Digest>::digest(&thumbnail.bytes).into(),
+            bytes: thumbnail.bytes,
+            media_type: thumbnail.kind.media_type(),
+        };
+        tokio::try_join!(
+            self.store.put(Object::Original(id), &original),
+            self.store.put(Object::Thumbnail(id), &small),
+        )?;
+        Ok(blobs::NewBlob {
+            id,
+            sha256: picture.sha256,
+            md5: picture.md5,
+            original: shape(picture.kind, &picture.bytes, picture.width, picture.height),
+            thumbnail: shape(thumbnail.kind, &small.bytes, thumbnail.width, thumbnail.height),
+        })
+    }
+
+    /// Takes back what was put for nothing. What is missed here is an orphan, which `triptych gc` removes.
+    pub(super) async fn take_back(&self, ids: &[Uuid]) {
+        if ids.is_empty() {
+            return;
+        }
+        let objects: Vec<Object> = ids.iter().copied().flat_map(Object::both).collect();
+        if let Err(error) = self.store.delete(&objects).await {
+            tracing::warn!(%error, blobs = ?ids, "objects without a row were left behind for `triptych gc`");
+        }
+    }
+}
+
+fn shape(kind: crate::domain::PictureKind, bytes: &Bytes, width: u32, height: u32) -> blobs::Shape {
+    // Both limits of a picture are far below what these columns hold.
+    let pixels = |side: u32| i32::try_from(side).unwrap_or(i32::MAX);
+    blobs::Shape {
+        kind,
+        bytes: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
+        width: pixels(width),
+        height: pixels(height),
+    }
+}
+
+/// Says which file of several it was.
+fn refusal(error: &MediaError, upload: &Upload, index: usize, files: usize) -> Refusal {
+    let kind = match error.code() {
+        "unknown_format" | "unsupported_format" => RefusalKind::UnsupportedMedia,
+        _ => RefusalKind::Invalid,
+    };
+    let which = if files > 1 { format!("File {} ({}): ", index + 1, upload.file_name) } else { String::new() };
+    Refusal::new(kind, error.code(), format!("{which}{error}"))
+}
+
+/// Which of these blobs have no row.
+pub(super) async fn without_row(
+    connection: &mut db::PgConnection,
+    ids: impl IntoIterator<Item = Uuid>,
+) -> Result<Vec<Uuid>, db::Error> {
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    let known: HashSet<Uuid> = blobs::known(connection, &ids).await?.into_iter().collect();
+    Ok(ids.into_iter().filter(|id| !known.contains(id)).collect())
+}

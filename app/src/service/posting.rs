@@ -1,0 +1,315 @@
+//! Posting: a thread or a reply, its pictures first, then everything else in one transaction.
+//!
+//! Locks are taken in one order by all who write (submission, blobs, thread, bump, board), so that no two wait for
+//! each other.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+pub use super::pictures::{PictureStorage, Upload};
+use super::pictures::Prepared;
+use crate::config::BoardLimits;
+use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, submissions, threads};
+use crate::domain::{Board, Destination, PostNo, PostText, Refusal, RefusalKind};
+use crate::error::AppError;
+use crate::markup;
+use crate::secret::{Hash, Keyed};
+
+/// What a visitor has sent, read and checked as far as that is possible without looking at anything else.
+#[derive(Debug)]
+pub struct Submission {
+    /// The board.
+    pub board: Board,
+    /// A new thread, or the thread that is answered.
+    pub destination: Destination,
+    /// The text.
+    pub text: PostText,
+    /// Deletes the post later; empty for none.
+    pub password: String,
+    /// Hides the pictures.
+    pub spoiler: bool,
+    /// The pictures, in order.
+    pub uploads: Vec<Upload>,
+    /// Came with the form, or with the client's request. The same key and content are the same post.
+    pub key: Option<String>,
+    /// Where it came from.
+    pub address: IpAddr,
+}
+
+/// A post that is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Posted {
+    /// Its number.
+    pub no: PostNo,
+    /// Its thread.
+    pub thread: PostNo,
+    /// It had been committed before: the submission was sent twice.
+    pub repeated: bool,
+}
+
+/// Makes posts.
+#[derive(Debug, Clone)]
+pub struct Posting {
+    /// Postgres.
+    pub pool: PgPool,
+    /// For the pictures.
+    pub pictures: PictureStorage,
+    /// For addresses and passwords.
+    pub keyed: Keyed,
+    /// Rules.
+    pub limits: BoardLimits,
+    /// Where the work runs, whatever becomes of the connection that asked for it.
+    pub runtime: Handle,
+    /// Waited for when the replica stops.
+    pub tasks: TaskTracker,
+}
+
+/// How often a transaction is tried that lost against another one.
+const ATTEMPTS: u32 = 3;
+
+/// Why a transaction ended without a post.
+enum Failure {
+    /// Told to the sender.
+    Final(AppError),
+    /// Another attempt may succeed.
+    Again(AppError),
+    /// The connection broke while the commit was on its way: nobody knows whether the post exists.
+    Unknown(AppError),
+}
+
+impl<E: Into<AppError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Final(error.into())
+    }
+}
+
+fn in_transaction(error: db::Error) -> Failure {
+    if db::is_conflict(&error) { Failure::Again(error.into()) } else { Failure::Final(error.into()) }
+}
+
+impl Posting {
+    /// Makes a post. Runs to its end even if the caller goes away: a post is never half done.
+    pub async fn post(&self, submission: Submission) -> Result<Posted, AppError> {
+        let this = self.clone();
+        let task = async move { this.run(&submission).await };
+        let ended = self.tasks.spawn_on(task, &self.runtime).await;
+        ended.unwrap_or_else(|error| Err(AppError::Internal(format!("the posting task ended: {error}"))))
+    }
+
+    async fn run(&self, submission: &Submission) -> Result<Posted, AppError> {
+        let digest = self.digest(submission);
+        if let Some(posted) = self.admit(submission, digest.as_ref()).await? {
+            return Ok(posted);
+        }
+        let mut attempt = 1;
+        loop {
+            let mut put = Vec::new();
+            let done = match self.pictures.prepare(&submission.uploads, &mut put).await {
+                Ok(pictures) => self.write(submission, digest.as_ref(), &pictures).await,
+                Err(error) => Err(Failure::Final(error)),
+            };
+            match done {
+                Ok((posted, used)) => {
+                    put.retain(|id| !used.contains(id));
+                    self.pictures.take_back(&put).await;
+                    return Ok(posted);
+                }
+                Err(Failure::Unknown(error)) => return Err(error),
+                Err(Failure::Final(error)) => {
+                    self.pictures.take_back(&put).await;
+                    return Err(error);
+                }
+                Err(Failure::Again(error)) => {
+                    self.pictures.take_back(&put).await;
+                    if attempt == ATTEMPTS {
+                        return Err(error);
+                    }
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    /// What makes two submissions the same. The address is part of it because a page, and with it the key in its
+    /// form, is shared by all who read it.
+    fn digest(&self, submission: &Submission) -> Option<Hash> {
+        let key = submission.key.as_ref()?;
+        let address = self.keyed.address(submission.address);
+        let thread = match submission.destination {
+            Destination::NewThread => 0,
+            Destination::Reply(no) => no.0,
+        }
+        .to_be_bytes();
+        let text = &submission.text;
+        let flags = [u8::from(text.sage), u8::from(submission.spoiler)];
+        let mut parts: Vec<&[u8]> = vec![
+            key.as_bytes(),
+            &address,
+            submission.board.slug.as_bytes(),
+            &thread,
+            &flags,
+            text.name.as_deref().unwrap_or_default().as_bytes(),
+            text.subject.as_deref().unwrap_or_default().as_bytes(),
+            text.comment.as_bytes(),
+        ];
+        for upload in &submission.uploads {
+            parts.extend([upload.file_name.as_bytes(), &upload.sha256[..]]);
+        }
+        Some(self.keyed.submission(&parts))
+    }
+
+    /// Refuses what cannot become a post before its pictures cost anything; answers the post when it exists already.
+    async fn admit(&self, submission: &Submission, digest: Option<&Hash>) -> Result<Option<Posted>, AppError> {
+        let mut connection = self.pool.acquire().await?;
+        if let Some(digest) = digest
+            && let Some((no, thread)) = submissions::find(&mut connection, digest).await?
+        {
+            return Ok(Some(Posted { no, thread, repeated: true }));
+        }
+        if boards::is_locked(&mut connection, submission.board.id).await? {
+            return Err(board_locked(&submission.board).into());
+        }
+        if let Destination::Reply(no) = submission.destination {
+            let thread = threads::find(&mut connection, no).await?;
+            check_thread(no, thread.map(|thread| (thread.locked, thread.archived)))?;
+        }
+        Ok(None)
+    }
+
+    /// The transaction. Answers the post and which blobs of this attempt it uses.
+    async fn write(
+        &self,
+        submission: &Submission,
+        digest: Option<&Hash>,
+        pictures: &[Prepared],
+    ) -> Result<(Posted, Vec<Uuid>), Failure> {
+        let mut transaction = self.pool.begin().await?;
+        if let Some(digest) = digest
+            && !submissions::claim(&mut transaction, digest).await.map_err(in_transaction)?
+        {
+            let posted = submissions::find(&mut transaction, digest).await?;
+            let gone = || Refusal::not_found("post_deleted", "This post was made and has been deleted since.");
+            let (no, thread) = posted.ok_or_else(gone)?;
+            return Ok((Posted { no, thread, repeated: true }, Vec::new()));
+        }
+        let stored = store_blobs(&mut transaction, pictures).await?;
+        let posted = self.write_post(&mut transaction, submission, &stored).await?;
+        if let Some(digest) = digest {
+            submissions::complete(&mut transaction, digest, posted.no).await.map_err(in_transaction)?;
+        }
+        let change = boards::Change {
+            threads: i64::from(posted.no == posted.thread),
+            posts: 1,
+            pictures: i64::try_from(stored.len()).unwrap_or(i64::MAX),
+        };
+        boards::touch(&mut transaction, submission.board.id, change).await.map_err(in_transaction)?;
+        transaction.commit().await.map_err(|error| Failure::Unknown(error.into()))?;
+        Ok((posted, stored))
+    }
+
+    async fn write_post(
+        &self,
+        transaction: &mut PgConnection,
+        submission: &Submission,
+        stored: &[Uuid],
+    ) -> Result<Posted, Failure> {
+        let pictures = i32::try_from(stored.len()).unwrap_or(i32::MAX);
+        let (thread, replies) = match submission.destination {
+            Destination::NewThread => {
+                let no = threads::insert(transaction, submission.board.id, pictures).await.map_err(in_transaction)?;
+                (no, None)
+            }
+            Destination::Reply(no) => {
+                let replied = threads::count_reply(transaction, no, pictures).await.map_err(in_transaction)?;
+                let replied = replied.filter(|replied| replied.board == submission.board.id);
+                check_thread(no, replied.map(|replied| (replied.locked, replied.archived)))?;
+                (no, replied.map(|replied| replied.replies))
+            }
+        };
+        let text = &submission.text;
+        let quoted = markup::quoted_posts(&text.comment);
+        let located = posts::locate(transaction, &quoted).await.map_err(in_transaction)?;
+        let html = markup::render(&text.comment, |no| {
+            let at = located.get(&no)?;
+            Some(format!("/{}/res/{}.html#{no}", at.board, at.thread))
+        });
+        let password = Some(&submission.password).filter(|password| !password.is_empty());
+        let password = password.map(|password| self.keyed.password(password));
+        let new = posts::NewPost {
+            thread,
+            opening: replies.is_none(),
+            name: text.name.as_deref(),
+            subject: text.subject.as_deref(),
+            sage: text.sage,
+            comment: &text.comment,
+            html: &html,
+            password_hash: password.as_ref().map(|hash| &hash[..]),
+            address_hash: &self.keyed.address(submission.address),
+        };
+        let no = posts::insert(transaction, &new).await.map_err(in_transaction)?;
+        for ((position, picture), upload) in (0_i16..).zip(stored).zip(&submission.uploads) {
+            attachments::insert(transaction, no, position, *picture, &upload.file_name, submission.spoiler)
+                .await
+                .map_err(in_transaction)?;
+        }
+        let quoted: Vec<PostNo> = located.into_keys().collect();
+        posts::insert_quotes(transaction, no, &quoted).await.map_err(in_transaction)?;
+        match replies {
+            None => {
+                let keep = i64::from(self.limits.pages) * i64::from(self.limits.threads_per_page);
+                threads::archive_beyond(transaction, submission.board.id, keep).await.map_err(in_transaction)?;
+            }
+            Some(replies) => {
+                let below_limit = u32::try_from(replies).is_ok_and(|replies| replies <= self.limits.bump_limit);
+                if !text.sage && below_limit {
+                    threads::bump(transaction, thread).await.map_err(in_transaction)?;
+                }
+            }
+        }
+        Ok(Posted { no, thread, repeated: false })
+    }
+}
+
+/// Writes the rows of what was put, or takes up those that are there; answers the blob of each picture, in order.
+async fn store_blobs(transaction: &mut PgConnection, pictures: &[Prepared]) -> Result<Vec<Uuid>, Failure> {
+    // By hash, because two posts with the same two pictures in different order would wait for each other.
+    let mut in_order: Vec<&Prepared> = pictures.iter().collect();
+    in_order.sort_by_key(|picture| (picture.sha256, picture.put.is_none()));
+    let mut ids: BTreeMap<[u8; 32], Uuid> = BTreeMap::new();
+    for picture in in_order {
+        if ids.contains_key(&picture.sha256) {
+            continue;
+        }
+        let ours = match &picture.put {
+            Some(new) => blobs::insert(transaction, new).await.map_err(in_transaction)?.then_some(new.id),
+            None => None,
+        };
+        let id = match ours {
+            Some(id) => Some(id),
+            None => blobs::keep(transaction, &picture.sha256).await.map_err(in_transaction)?,
+        };
+        // It was collected between the look and the lock; the next attempt puts it again.
+        let id = id.ok_or_else(|| Failure::Again(AppError::busy()))?;
+        ids.insert(picture.sha256, id);
+    }
+    Ok(pictures.iter().filter_map(|picture| ids.get(&picture.sha256).copied()).collect())
+}
+
+fn board_locked(board: &Board) -> Refusal {
+    let detail = format!("/{}/ is locked. It can be read, and nobody can post.", board.slug);
+    Refusal::new(RefusalKind::Forbidden, "board_locked", detail)
+}
+
+/// Whether a thread takes a reply, given whether it is locked and whether it is archived.
+fn check_thread(no: PostNo, thread: Option<(bool, bool)>) -> Result<(), Refusal> {
+    match thread {
+        None => Err(Refusal::not_found("unknown_thread", format!("There is no thread No.{no} on this board. It may have been deleted."))),
+        Some((true, _)) => Err(Refusal::new(RefusalKind::Forbidden, "thread_locked", "This thread is locked and takes no replies.")),
+        Some((_, true)) => Err(Refusal::new(RefusalKind::Forbidden, "thread_archived", "This thread is archived and takes no replies.")),
+        Some((false, false)) => Ok(()),
+    }
+}

@@ -1,0 +1,173 @@
+//! S3 by the AWS SDK, with the limits that it does not set by itself.
+
+use std::time::Duration;
+
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use base64::Engine as _;
+use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret;
+
+use super::{Content, Error, Object};
+use crate::config::StoreConfig;
+
+/// A client of one bucket. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    client: aws_sdk_s3::Client,
+    bucket: String,
+}
+
+/// An object, or a part of one, on its way out of the store.
+#[derive(Debug)]
+pub struct Download {
+    /// The bytes, streamed.
+    pub body: ByteStream,
+    /// How many bytes will come.
+    pub length: i64,
+}
+
+/// An object as the store lists it.
+#[derive(Debug, Clone, Copy)]
+pub struct Listed {
+    /// Its name.
+    pub object: Object,
+    /// When it was put; `None` when the store does not say so.
+    pub put_at: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// A client; nothing is sent yet.
+    #[must_use]
+    pub fn new(config: &StoreConfig) -> Self {
+        let credentials = Credentials::new(
+            config.access_key_id.expose_secret(),
+            config.secret_access_key.expose_secret(),
+            None,
+            None,
+            "environment",
+        );
+        // The SDK has no time limit but that for connecting: one hung answer would hold a request for ever.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .read_timeout(Duration::from_secs(5))
+            .operation_attempt_timeout(Duration::from_secs(10))
+            .operation_timeout(Duration::from_secs(20))
+            .build();
+        let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(100));
+        let config_of_client = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(config.endpoint.as_str())
+            .region(Region::new(config.region.clone()))
+            .credentials_provider(credentials)
+            // By path, because a bucket below a host needs a DNS entry that small installations do not have.
+            .force_path_style(true)
+            // We send a SHA-256 that we have anyway; the trailing CRC32 of the SDK breaks on many other stores.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .timeout_config(timeouts)
+            .retry_config(retries)
+            .build();
+        Self { client: aws_sdk_s3::Client::from_conf(config_of_client), bucket: config.bucket.clone() }
+    }
+
+    /// Makes the bucket if it is not there.
+    pub async fn ensure_bucket(&self) -> Result<(), Error> {
+        let head = self.client.head_bucket().bucket(&self.bucket).send().await;
+        match head {
+            Ok(_) => return Ok(()),
+            Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => {}
+            Err(error) => return Err(unavailable(&error)),
+        }
+        match self.client.create_bucket().bucket(&self.bucket).send().await {
+            Ok(_) => Ok(()),
+            // Another replica made it a moment ago.
+            Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 409) => Ok(()),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Puts an object.
+    pub async fn put(&self, object: Object, content: &Content) -> Result<(), Error> {
+        self.client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(object.key())
+            .content_type(content.media_type)
+            .checksum_sha256(base64::prelude::BASE64_STANDARD.encode(content.sha256))
+            .body(ByteStream::from(content.bytes.clone()))
+            .customize()
+            // The checksum above guards the body; signing it as well would hash it a second time, and that is two
+            // thirds of what an upload costs.
+            .disable_payload_signing()
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| unavailable(&error))
+    }
+
+    /// Gets an object, or the inclusive range of its bytes.
+    pub async fn get(&self, object: Object, range: Option<(u64, u64)>) -> Result<Download, Error> {
+        let answer = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(object.key())
+            .set_range(range.map(|(first, last)| format!("bytes={first}-{last}")))
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => Ok(Download { length: answer.content_length.unwrap_or_default(), body: answer.body }),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => Err(Error::Missing),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Deletes objects; those that are not there count as deleted. A thousand at a time at the most.
+    pub async fn delete(&self, objects: &[Object]) -> Result<(), Error> {
+        let identifiers = objects.iter().filter_map(|object| ObjectIdentifier::builder().key(object.key()).build().ok());
+        let delete = Delete::builder()
+            .set_objects(Some(identifiers.collect()))
+            .quiet(true)
+            .build()
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        let answer = self
+            .client
+            .delete_objects()
+            .bucket(&self.bucket)
+            .delete(delete)
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        match answer.errors().first() {
+            None => Ok(()),
+            Some(error) => Err(Error::Unavailable(format!("an object was not deleted: {error:?}"))),
+        }
+    }
+
+    /// One page of the objects that carry our names, and where the next page begins.
+    pub async fn list(&self, after: Option<String>) -> Result<(Vec<Listed>, Option<String>), Error> {
+        let answer = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .set_continuation_token(after)
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let objects = answer.contents().iter().filter_map(|found| {
+            let object = Object::from_key(found.key()?)?;
+            let put_at = found.last_modified().and_then(|time| DateTime::from_timestamp_secs(time.secs()));
+            Some(Listed { object, put_at })
+        });
+        Ok((objects.collect(), answer.next_continuation_token.clone()))
+    }
+}
+
+fn unavailable<E: std::error::Error + Send + Sync + 'static>(error: &SdkError<E>) -> Error {
+    Error::Unavailable(DisplayErrorContext(error).to_string())
+}

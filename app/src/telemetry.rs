@@ -1,0 +1,24 @@
+//! Logs: one line an event, JSON or text, on standard output. Never an address, a password, a comment or a query.
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging. Only the first call has an effect.
+///
+/// # Errors
+/// A filter that cannot be parsed, said so that it can be mended.
+pub fn start(filter: &str, json: bool) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("TRIPTYCH_LOG is {filter:?}: {error}"))?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let started = if json {
+        subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    } else {
+        subscriber.try_init()
+    };
+    // A second subscriber in one process is a test's; the first one stays.
+    drop(started);
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a panic: {}", panic.payload_as_str().unwrap_or("without words"));
+    }));
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! What happens to every request on its way in and out: a number, an answer even after a panic, errors as they were
+//! asked for, headers that protect, counting, one line in the log.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::http::header::{
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, web};
+use futures_util::FutureExt as _;
+use uuid::Uuid;
+
+use super::errors;
+use crate::error::AppError;
+use crate::metrics::{RequestLabels, RouteLabels};
+use crate::state::AppState;
+
+/// Only from ourselves, nothing inline, no frames, and forms go nowhere else.
+const PAGE_POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+                           form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// A picture that somebody opens by itself can do nothing at all, whatever its bytes look like.
+const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
+/// The number of a request, in the answer, the log, and on every error page.
+#[derive(Clone)]
+struct RequestId(String);
+
+/// The number of a request.
+pub(super) fn request_id(request: &HttpRequest) -> String {
+    request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
+}
+
+pub(super) async fn edge(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let state = request.app_data::<web::Data<AppState>>().cloned();
+    let Some(state) = state else { return next.call(request).await.map(ServiceResponse::map_into_boxed_body) };
+    // Not one that the client made up: numbers in our log are ours.
+    let id = Uuid::now_v7().simple().to_string();
+    request.extensions_mut().insert(RequestId(id.clone()));
+
+    state.metrics.in_flight.inc();
+    let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+    state.metrics.in_flight.dec();
+    let response = match answered {
+        Ok(response) => response?,
+        Err(_) => return Err(AppError::Internal(format!("request {id} panicked")).into()),
+    };
+    let mut response = with_readable_error(response.map_into_boxed_body(), &state);
+    set_headers(&mut response, &state, &id);
+    report(&response, &state, &id, started);
+    Ok(response)
+}
+
+/// Replaces an error that has no page yet.
+fn with_readable_error(response: ServiceResponse, state: &AppState) -> ServiceResponse {
+    let status = response.status();
+    let error = match response.response().error() {
+        Some(error) => error.as_error::<AppError>().cloned().unwrap_or_else(|| errors::of_status(status)),
+        None => return response,
+    };
+    errors::log(response.request(), &error);
+    let answer = errors::render(response.request(), state, &error);
+    response.into_response(answer)
+}
+
+fn set_headers(response: &mut ServiceResponse, state: &AppState, id: &str) {
+    let path = response.request().path();
+    let is_picture = path.starts_with("/media/") || path.starts_with("/thumb/");
+    let policy = if is_picture { PICTURE_POLICY } else { PAGE_POLICY };
+    if state.readiness.is_draining() {
+        // Whoever keeps connections to us has to let go of them one by one, before all of them end at once.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
+    let mut insert = |name, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    insert("x-request-id", id);
+    insert("x-served-by", &state.config.replica);
+}
+
+fn report(response: &ServiceResponse, state: &AppState, id: &str, started: Instant) {
+    let request = response.request();
+    let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
+    let (method, status) = (request.method().as_str(), response.status().as_u16());
+    let elapsed = started.elapsed();
+    // Methods are whatever a client sends; a series for each would never end.
+    let counted = if matches!(method, "GET" | "HEAD" | "POST" | "OPTIONS") { method } else { "other" };
+    let labels = RequestLabels { route: route.clone(), method: counted.to_owned(), status };
+    state.metrics.requests.get_or_create(&labels).inc();
+    state.metrics.duration.get_or_create(&RouteLabels { route: route.clone() }).observe(elapsed.as_secs_f64());
+    let milliseconds = elapsed.as_secs_f64() * 1000.0;
+    // The route, not the path or the query: what a visitor looks at is nobody's business.
+    tracing::debug!(request_id = id, replica = state.config.replica, method = counted, route, status, milliseconds, "request");
+}

@@ -1,0 +1,145 @@
+//! Errors as the one who asked can use them: a page, or problem JSON (RFC 9457).
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
+use serde::Serialize;
+
+use super::edge::request_id;
+use super::negotiate::wants_json;
+use super::views::ErrorPage;
+use super::{api, form, pages};
+use crate::domain::{Board, Destination, Draft, Refusal, RefusalKind};
+use crate::error::{AppError, RETRY_AFTER_SECONDS};
+use crate::state::AppState;
+
+/// A problem document.
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+}
+
+impl ResponseError for AppError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Only seen when the edge could not render something better.
+    fn error_response(&self) -> HttpResponse {
+        problem(self, "")
+    }
+}
+
+fn builder(error: &AppError) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::build(error.status_code());
+    answer.insert_header((CACHE_CONTROL, "no-store"));
+    if error.status() == 503 {
+        answer.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS.to_string()));
+    }
+    answer
+}
+
+fn problem(error: &AppError, request_id: &str) -> HttpResponse {
+    let problem = Problem {
+        r#type: "about:blank",
+        title: error.title(),
+        status: error.status(),
+        detail: &error.detail(),
+        code: error.code(),
+        request_id,
+    };
+    let body = serde_json::to_string(&problem).unwrap_or_default();
+    api::open(builder(error).insert_header((CONTENT_TYPE, "application/problem+json")).body(body))
+}
+
+/// An error as it was asked for.
+pub(super) fn render(request: &HttpRequest, state: &AppState, error: &AppError) -> HttpResponse {
+    if wants_json(request) {
+        return problem(error, &request_id(request));
+    }
+    page(request, state, error, None)
+}
+
+/// A post that was refused: the same form again, with everything that was typed into it.
+pub(super) fn refused_post(
+    request: &HttpRequest,
+    state: &AppState,
+    slug: &str,
+    destination: Option<Destination>,
+    draft: &Draft,
+    error: &AppError,
+) -> HttpResponse {
+    log(request, error);
+    let boards = state.boards.last_known();
+    let board = boards.find(slug).ok();
+    page(request, state, error, board.map(|board| (board, destination, draft)))
+}
+
+fn page(
+    request: &HttpRequest,
+    state: &AppState,
+    error: &AppError,
+    refused: Option<(&Board, Option<Destination>, &Draft)>,
+) -> HttpResponse {
+    let boards = state.boards.last_known();
+    let form = refused.map(|(board, destination, draft)| {
+        let thread = match destination {
+            Some(Destination::Reply(no)) => Some(no),
+            Some(Destination::NewThread) | None => None,
+        };
+        pages::form(state, board, thread, draft, true)
+    });
+    let back = form.as_ref().map(|form| match form.thread {
+        Some(no) => format!("/{}/res/{no}.html", form.board.slug),
+        None => format!("/{}/", form.board.slug),
+    });
+    let page = ErrorPage {
+        layout: pages::layout(state, &boards),
+        status: error.status(),
+        title: error.title(),
+        detail: &error.detail(),
+        request_id: &request_id(request),
+        form,
+        back: back.as_deref(),
+    };
+    match askama::Template::render(&page) {
+        Ok(body) => builder(error).content_type("text/html; charset=utf-8").body(body),
+        Err(cause) => {
+            tracing::error!(%cause, "the error page cannot be rendered");
+            problem(error, &request_id(request))
+        }
+    }
+}
+
+/// Logs what an operator has to know of, once.
+pub(super) fn log(request: &HttpRequest, error: &AppError) {
+    let request_id = request_id(request);
+    match error {
+        AppError::Refused(_) => {}
+        AppError::Unavailable { .. } => tracing::warn!(request_id, "{error}"),
+        AppError::Internal(_) => tracing::error!(request_id, "{error}"),
+    }
+}
+
+/// What actix refused by itself, in our words.
+pub(super) fn of_status(status: StatusCode) -> AppError {
+    let (kind, code, detail) = match status.as_u16() {
+        404 => (RefusalKind::NotFound, "not_found", "There is nothing at this address."),
+        405 => (RefusalKind::MethodNotAllowed, "method_not_allowed", "This is not possible at this address."),
+        413 => (RefusalKind::TooLarge, "too_large", "The request is too large."),
+        400..=499 => (RefusalKind::Malformed, "malformed_request", "The request cannot be read."),
+        _ => return AppError::Internal(format!("answered with {status}")),
+    };
+    Refusal::new(kind, code, detail).into()
+}
+
+/// Where a proxy sends those whose post was too large for it: the page that they would have got from us.
+pub(super) async fn too_large(state: web::Data<AppState>) -> Result<HttpResponse, AppError> {
+    Err(form::too_large(&state).into())
+}
+

@@ -1,0 +1,254 @@
+//! Reads a form: within limits, hashing files as they arrive, and to its end even when something is wrong with it.
+//!
+//! To its end, because an answer that is sent while the body is still coming is lost on the way (the proxy or the
+//! browser sees a broken connection), and because the text that was typed may stand behind the file that is too
+//! large, and has to come back to whoever typed it.
+
+use std::time::Duration;
+
+use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::{HttpRequest, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::negotiate::header;
+use crate::domain::submission::display_file_name;
+use crate::domain::{Refusal, RefusalKind};
+use crate::error::AppError;
+use crate::service::posting::Upload;
+use crate::state::AppState;
+
+/// Time for the whole body. The proxy in front has it complete before it sends the first byte.
+const DEADLINE: Duration = Duration::from_mins(2);
+/// How long a post waits for memory when too many are on their way.
+const MEMORY_WAIT: Duration = Duration::from_secs(2);
+/// Text of all fields together, in bytes. What is longer than a limit has to fit in here to be sent back.
+const TEXT_BYTES: usize = 2 << 20;
+/// Parts that are no files. Clients send a few that mean nothing to us.
+const TEXT_PARTS: usize = 40;
+/// How much is read and thrown away behind the limit before the connection is given up.
+const SURPLUS_BYTES: usize = 8 << 20;
+
+/// What a form held.
+#[derive(Debug, Default)]
+pub(super) struct Form {
+    fields: Vec<(String, String)>,
+    /// The files, in order, as far as they are within limits.
+    pub(super) uploads: Vec<Upload>,
+    /// The first thing that was wrong; everything else was read nevertheless.
+    pub(super) problem: Option<AppError>,
+    /// Held until the post is made.
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Form {
+    /// The first field of this name; empty when there is none.
+    pub(super) fn field(&self, name: &str) -> &str {
+        self.fields.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
+    }
+
+    /// Every field of this name.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.fields.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a box was ticked.
+    pub(super) fn ticked(&self, name: &str) -> bool {
+        !matches!(self.field(name), "" | "0" | "false" | "off")
+    }
+
+    fn refuse(&mut self, problem: impl Into<AppError>) {
+        self.problem.get_or_insert(problem.into());
+    }
+}
+
+/// Reads a form of either encoding. Never fails: what is wrong is in [`Form::problem`].
+pub(super) async fn read(request: &HttpRequest, state: &AppState, payload: web::Payload) -> Form {
+    let mut form = Form::default();
+    let length = header(request, CONTENT_LENGTH).parse::<usize>().ok();
+    let limit = state.config.body_bytes();
+    let kibibytes = u32::try_from(length.unwrap_or(limit).min(limit) / 1024 + 1).unwrap_or(u32::MAX);
+    let memory = std::sync::Arc::clone(&state.upload_memory).acquire_many_owned(kibibytes);
+    match tokio::time::timeout(MEMORY_WAIT, memory).await {
+        Ok(Ok(permit)) => form.memory = Some(permit),
+        Ok(Err(_)) | Err(_) => form.refuse(AppError::busy()),
+    }
+    if length.is_some_and(|length| length > limit) {
+        form.refuse(too_large(state));
+    }
+    let reading = async {
+        if header(request, CONTENT_TYPE).starts_with("application/x-www-form-urlencoded") {
+            read_urlencoded(&mut form, payload).await;
+        } else {
+            read_multipart(&mut form, request, state, payload).await;
+        }
+    };
+    if tokio::time::timeout(DEADLINE, reading).await.is_err() {
+        let detail = "The form did not arrive in two minutes. Check your connection and post again.";
+        form.refuse(Refusal::new(RefusalKind::Malformed, "too_slow", detail));
+    }
+    form
+}
+
+async fn read_urlencoded(form: &mut Form, mut payload: web::Payload) {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        match chunk {
+            Ok(chunk) if body.len() + chunk.len() <= TEXT_BYTES => body.extend_from_slice(&chunk),
+            Ok(_) => return form.refuse(text_too_large()),
+            Err(error) => return form.refuse(broken(&error)),
+        }
+    }
+    for (name, value) in url::form_urlencoded::parse(&body).take(TEXT_PARTS + 100) {
+        form.fields.push((name.into_owned(), value.into_owned()));
+    }
+}
+
+async fn read_multipart(form: &mut Form, request: &HttpRequest, state: &AppState, payload: web::Payload) {
+    let mut parts = Multipart::new(request.headers(), payload);
+    let mut reader = Reader { state, files: 0, texts: 0, text_bytes: 0, body_bytes: 0 };
+    while let Some(part) = parts.next().await {
+        let read = match part {
+            Ok(part) => reader.part(form, part).await,
+            Err(error) => Err(malformed(&error)),
+        };
+        // Here the rest cannot be made sense of, or is not worth reading.
+        if let Err(problem) = read {
+            form.refuse(problem);
+            break;
+        }
+    }
+}
+
+/// Where the reading of one form stands.
+struct Reader<'a> {
+    state: &'a AppState,
+    files: usize,
+    texts: usize,
+    text_bytes: usize,
+    body_bytes: usize,
+}
+
+impl Reader<'_> {
+    async fn part(&mut self, form: &mut Form, mut part: Field) -> Result<(), AppError> {
+        let disposition = part.content_disposition().cloned();
+        let file_name = disposition.as_ref().and_then(|disposition| disposition.get_filename().map(str::to_owned));
+        let name = part.name().unwrap_or_default().to_owned();
+        match file_name {
+            Some(file_name) => self.file(form, &mut part, &file_name).await,
+            None => self.text(form, &mut part, name).await,
+        }
+    }
+
+    async fn text(&mut self, form: &mut Form, part: &mut Field, name: String) -> Result<(), AppError> {
+        self.texts += 1;
+        if self.texts > TEXT_PARTS {
+            let detail = format!("The form has more than {TEXT_PARTS} fields. Send only those that the board knows.");
+            return Err(Refusal::new(RefusalKind::Malformed, "too_many_parts", detail).into());
+        }
+        let mut text = BytesMut::new();
+        while let Some(chunk) = self.chunk(part).await? {
+            self.text_bytes += chunk.len();
+            if self.text_bytes > TEXT_BYTES {
+                form.refuse(text_too_large());
+            } else {
+                text.extend_from_slice(&chunk);
+            }
+        }
+        match String::from_utf8(text.into()) {
+            Ok(text) => form.fields.push((name, text)),
+            Err(_) => form.refuse(Refusal::new(
+                RefusalKind::Malformed,
+                "not_utf8",
+                "A field of the form is not UTF-8 text. Send it as UTF-8.",
+            )),
+        }
+        Ok(())
+    }
+
+    async fn file(&mut self, form: &mut Form, part: &mut Field, file_name: &str) -> Result<(), AppError> {
+        let limits = &self.state.config.posts;
+        let (mut bytes, mut sha256, mut size) = (BytesMut::new(), Sha256::new(), 0_usize);
+        while let Some(chunk) = self.chunk(part).await? {
+            size += chunk.len();
+            // Once something is wrong, nothing more is kept: the post will be refused.
+            if size <= limits.file_bytes && self.files < limits.files && form.problem.is_none() {
+                sha256.update(&chunk);
+                bytes.extend_from_slice(&chunk);
+            }
+        }
+        // Browsers send an empty, nameless file where none was chosen.
+        if size == 0 && file_name.is_empty() {
+            return Ok(());
+        }
+        self.files += 1;
+        let file_name = display_file_name(file_name);
+        if self.files > limits.files {
+            let detail = format!("A post can have {} pictures at the most. Leave some out and post again.", limits.files);
+            form.refuse(Refusal::invalid("too_many_files", detail));
+            // Beyond any honest mistake.
+            if self.files > limits.files + TEXT_PARTS {
+                let detail = "The form has too many files.";
+                return Err(Refusal::new(RefusalKind::Malformed, "too_many_parts", detail).into());
+            }
+        } else if size > limits.file_bytes {
+            let detail = format!(
+                "{file_name} has {:.1} MB; a picture can have {:.1} MB at the most. Make it smaller and post again.",
+                megabytes(size),
+                megabytes(limits.file_bytes)
+            );
+            form.refuse(Refusal::new(RefusalKind::TooLarge, "file_too_large", detail));
+        } else {
+            form.uploads.push(Upload { file_name, bytes: bytes.freeze(), sha256: sha256.finalize().into() });
+        }
+        Ok(())
+    }
+
+    async fn chunk(&mut self, part: &mut Field) -> Result<Option<Bytes>, AppError> {
+        let Some(chunk) = part.next().await.transpose().map_err(|error| malformed(&error))? else { return Ok(None) };
+        self.body_bytes += chunk.len();
+        if self.body_bytes > self.state.config.body_bytes() + SURPLUS_BYTES {
+            return Err(too_large(self.state).into());
+        }
+        Ok(Some(chunk))
+    }
+}
+
+/// For people: a picture of 8 MiB has 8.4 MB.
+fn megabytes(bytes: usize) -> f64 {
+    f64::from(u32::try_from(bytes / 1000).unwrap_or(u32::MAX)) / 1000.0
+}
+
+/// The whole post is too large.
+pub(super) fn too_large(state: &AppState) -> Refusal {
+    let limits = &state.config.posts;
+    let detail = format!(
+        "This post is too large. It can have {} pictures of {:.1} MB each. Make them smaller, or post them one by one.",
+        limits.files,
+        megabytes(limits.file_bytes)
+    );
+    Refusal::new(RefusalKind::TooLarge, "post_too_large", detail)
+}
+
+fn text_too_large() -> Refusal {
+    Refusal::new(RefusalKind::TooLarge, "text_too_large", "The text of this post is too long by far. Shorten it and post again.")
+}
+
+fn malformed(error: &MultipartError) -> AppError {
+    match error {
+        MultipartError::Payload(error) => broken(error).into(),
+        error => {
+            let detail = format!("The form cannot be read: {error}. It has to be multipart/form-data, complete and well-formed.");
+            Refusal::new(RefusalKind::Malformed, "malformed_form", detail).into()
+        }
+    }
+}
+
+fn broken(error: &PayloadError) -> Refusal {
+    let detail = format!("The form did not arrive whole: {error}. Check your connection and post again.");
+    Refusal::new(RefusalKind::Malformed, "incomplete_form", detail)
+}

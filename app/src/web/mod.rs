@@ -1,0 +1,124 @@
+//! HTTP: routes, what is read from a request, and what is sent back.
+//!
+//! Must not know SQL, and decides nothing that two replicas could see differently: that is `service`'s and the
+//! database's business.
+
+mod address;
+mod api;
+pub mod assets;
+mod clients;
+mod deleting;
+mod edge;
+mod errors;
+mod form;
+mod fresh;
+mod health;
+mod images;
+mod negotiate;
+mod origin;
+mod pages;
+mod posting;
+mod range;
+pub mod views;
+
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::guard::{Any, Get, Head, Options, Post};
+use actix_web::middleware::from_fn;
+use actix_web::{App, FromRequest, Handler, HttpRequest, Responder, Resource, Route, web};
+
+use crate::domain::{Refusal, RefusalKind};
+use crate::error::AppError;
+use crate::state::AppState;
+
+/// The application, as the server and every test build it.
+pub fn app(
+    state: web::Data<AppState>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<actix_web::body::BoxBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    App::new().app_data(state).configure(routes).default_service(web::to(nothing_here)).wrap(from_fn(edge::edge))
+}
+
+/// Every route. The first that matches answers.
+fn routes(routes: &mut web::ServiceConfig) {
+    let board = "/{board:[a-z0-9]{1,16}}";
+    let at = |rest: &str| format!("{board}{rest}");
+    routes
+        .service(readable("/livez", health::live))
+        .service(readable("/readyz", health::ready))
+        .service(readable("/error/too-large", errors::too_large))
+        .service(readable("/static/{name}", assets::asset))
+        .service(readable("/media/{id}.{extension}", images::original))
+        .service(readable("/thumb/{id}.{extension}", images::thumbnail))
+        .service(readable("/", pages::home))
+        .service(shared("/boards.json", api::boards))
+        .service(writable(&at("/post"), posting::post))
+        .service(writable(&at("/delete"), deleting::delete))
+        .service(readable(&at(""), pages::to_index))
+        .service(readable(&at("/"), pages::index))
+        .service(readable(&at("/index.html"), pages::to_index))
+        .service(readable(&at("/{page:[0-9]+}.html"), pages::index_page))
+        .service(readable(&at("/catalog.html"), pages::catalog))
+        .service(readable(&at("/catalog"), pages::to_catalog))
+        .service(readable(&at("/res/{no:[0-9]+}.html"), pages::thread))
+        .service(readable(&at("/thread/{no:[0-9]+}"), pages::to_thread))
+        .service(shared(&at("/threads.json"), api::threads))
+        .service(shared(&at("/catalog.json"), api::catalog))
+        .service(shared(&at("/archive.json"), api::archive))
+        .service(shared(&at("/{page:[0-9]+}.json"), api::index))
+        .service(shared(&at("/res/{no:[0-9]+}.json"), api::thread))
+        .service(shared(&at("/thread/{no:[0-9]+}.json"), api::thread))
+        .service(shared(&at("/src/{tim:[0-9]+}.{extension:[a-z]+}"), clients::original))
+        .service(shared(&at("/thumb/{tim:[0-9]+}.{extension:[a-z]+}"), clients::thumbnail))
+        .service(shared(&at("/{tim:[0-9]+}.{extension:jpg|png|gif|webp}"), clients::original))
+        .service(shared(&at("/{tim:[0-9]+}s.jpg"), clients::thumbnail));
+}
+
+/// Answers `GET` and `HEAD`.
+fn readable<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args, Output: Responder + 'static>,
+    Args: FromRequest + 'static,
+{
+    web::resource(path).route(reading().to(handler)).default_service(web::to(wrong_method))
+}
+
+/// The same, for pages of other sites as well.
+fn shared<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args, Output: Responder + 'static>,
+    Args: FromRequest + 'static,
+{
+    web::resource(path)
+        .route(reading().to(handler))
+        .route(web::route().guard(Options()).to(api::preflight))
+        .default_service(web::to(wrong_method))
+}
+
+/// Answers `POST`.
+fn writable<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args, Output: Responder + 'static>,
+    Args: FromRequest + 'static,
+{
+    web::resource(path).route(web::route().guard(Post()).to(handler)).default_service(web::to(wrong_method))
+}
+
+fn reading() -> Route {
+    web::route().guard(Any(Get()).or(Head()))
+}
+
+async fn nothing_here() -> Result<&'static str, AppError> {
+    Err(Refusal::not_found("not_found", "There is nothing at this address. It may have been deleted.").into())
+}
+
+async fn wrong_method(request: HttpRequest) -> Result<&'static str, AppError> {
+    let detail = format!("{} is not possible at this address.", request.method());
+    Err(Refusal::new(RefusalKind::MethodNotAllowed, "method_not_allowed", detail).into())
+}
