@@ -55,7 +55,9 @@ pub fn run() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Healthcheck => healthcheck(),
-        Command::Assets { folder } => Assets::new().export(&folder).with_context(|| format!("writing to {}", folder.display())),
+        Command::Assets { folder } => {
+            Assets::new().export(&folder).with_context(|| format!("writing to {}", folder.display()))
+        }
         command => with_runtime(command),
     };
     match done {
@@ -86,9 +88,15 @@ fn with_runtime(command: Command) -> anyhow::Result<()> {
 async fn migrate(config: MigrateConfig) -> anyhow::Result<()> {
     let until = Instant::now() + config.wait;
     let database = &config.database.url;
-    patiently(until, "Postgres", || async { db::migrate(database).await.map_err(|error| (db::migration_may_pass(&error), error.to_string())) }).await?;
+    patiently(until, "Postgres", || async {
+        db::migrate(database).await.map_err(|error| (db::migration_may_pass(&error), error.to_string()))
+    })
+    .await?;
     let store = Store::new(&config.store);
-    patiently(until, "the S3 server", || async { store.ensure_bucket().await.map_err(|error| (true, error.to_string())) }).await?;
+    patiently(until, "the S3 server", || async {
+        store.ensure_bucket().await.map_err(|error| (true, error.to_string()))
+    })
+    .await?;
     let pool = db::pool(database, 1)?;
     let mut transaction = pool.begin().await?;
     let changed = db::boards::configure(&mut transaction, &config.boards.0).await?;
@@ -129,7 +137,8 @@ async fn collect(config: CollectConfig) -> anyhow::Result<()> {
 fn healthcheck() -> anyhow::Result<()> {
     let address = config::healthcheck_address(&environment)?;
     let patience = Duration::from_secs(2);
-    let mut stream = TcpStream::connect_timeout(&address, patience).with_context(|| format!("nobody listens on {address}"))?;
+    let mut stream =
+        TcpStream::connect_timeout(&address, patience).with_context(|| format!("nobody listens on {address}"))?;
     stream.set_read_timeout(Some(patience))?;
     stream.write_all(b"GET /livez HTTP/1.1\r\nHost: healthcheck\r\nConnection: close\r\n\r\n")?;
     let mut answer = [0; 12];

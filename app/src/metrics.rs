@@ -80,7 +80,12 @@ impl Default for Metrics {
         );
         registry.register("http_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
         registry.register("posts", "Posts by outcome", metrics.posts.clone());
-        registry.register_with_unit("picture_sent", "Pictures sent from the store", Unit::Bytes, metrics.picture_bytes.clone());
+        registry.register_with_unit(
+            "picture_sent",
+            "Pictures sent from the store",
+            Unit::Bytes,
+            metrics.picture_bytes.clone(),
+        );
         registry.register("database_connections", "Open connections to Postgres", metrics.connections.clone());
         registry.register("database_connections_idle", "Those that nobody uses", metrics.idle_connections.clone());
         metrics.registry = Arc::new(registry);

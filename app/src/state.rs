@@ -10,12 +10,12 @@ use crate::config::ServeConfig;
 use crate::db::{self, PgPool};
 use crate::lifecycle::Readiness;
 use crate::live::{BoardDirectory, Pages, Versions};
+use crate::media;
 use crate::metrics::Metrics;
 use crate::secret::Keyed;
 use crate::service::posting::{PictureStorage, Posting};
 use crate::store::Store;
 use crate::web::assets::Assets;
-use crate::media;
 
 /// The parts of a replica.
 #[derive(Debug)]

@@ -1,9 +1,5 @@
 //! What the media layer lets in, what it stores of it, and what thumbnails look like.
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test says what is wrong by failing"
-)]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test says what is wrong by failing")]
 
 #[path = "media/animation.rs"]
 mod animation;

@@ -148,7 +148,10 @@ impl ServeConfig {
         let shutdown_timeout = reader.seconds("TRIPTYCH_SHUTDOWN_TIMEOUT");
         let (posts, upload_memory_bytes) = (posts?, usize::try_from(upload_memory_bytes?).ok()?);
         if posts.files.saturating_mul(posts.file_bytes) > upload_memory_bytes {
-            reader.problem("TRIPTYCH_UPLOAD_MEMORY", "is less than one post may hold (TRIPTYCH_MAX_FILES × TRIPTYCH_MAX_FILE_SIZE)");
+            reader.problem(
+                "TRIPTYCH_UPLOAD_MEMORY",
+                "is less than one post may hold (TRIPTYCH_MAX_FILES × TRIPTYCH_MAX_FILE_SIZE)",
+            );
         }
         Some(Self {
             listen: listen?,
@@ -329,7 +332,14 @@ mod tests {
             other => complete(other),
         };
         let problems = ServeConfig::read(&wrong).unwrap_err().to_string();
-        for told in ["TRIPTYCH_LISTEN", "TRIPTYCH_SECRET", "TRIPTYCH_DATABASE_URL", "everyone", "8 bananas", "TRIPTYCH_PUBLIC_URL"] {
+        for told in [
+            "TRIPTYCH_LISTEN",
+            "TRIPTYCH_SECRET",
+            "TRIPTYCH_DATABASE_URL",
+            "everyone",
+            "8 bananas",
+            "TRIPTYCH_PUBLIC_URL",
+        ] {
             assert!(problems.contains(told), "{told} is missing in:\n{problems}");
         }
         assert!(!problems.contains("short"), "a secret is in:\n{problems}");

@@ -52,7 +52,10 @@ impl<'a> Reader<'a> {
         let variable: &Variable = VARIABLES.iter().find(|variable| variable.name == name)?;
         let set = |name: &str| (self.lookup)(name).filter(|value| !value.is_empty());
         let mut value = set(name);
-        if variable.secret && value.is_none() && let Some(path) = set(&format!("{name}_FILE")) {
+        if variable.secret
+            && value.is_none()
+            && let Some(path) = set(&format!("{name}_FILE"))
+        {
             match std::fs::read_to_string(&path) {
                 Ok(text) => value = Some(text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => {
@@ -125,7 +128,12 @@ impl<'a> Reader<'a> {
         (self.problems.len() == before).then_some(list)
     }
 
-    pub(super) fn number<T: FromStr + PartialOrd + fmt::Display>(&mut self, name: &str, least: T, most: T) -> Option<T> {
+    pub(super) fn number<T: FromStr + PartialOrd + fmt::Display>(
+        &mut self,
+        name: &str,
+        least: T,
+        most: T,
+    ) -> Option<T> {
         self.checked(name, |text| {
             text.parse()
                 .ok()

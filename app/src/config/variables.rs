@@ -32,7 +32,12 @@ pub struct Variable {
 
 use Command::{Collect, Healthcheck, Migrate, Serve};
 
-const fn plain(name: &'static str, default: Option<&'static str>, commands: &'static [Command], help: &'static str) -> Variable {
+const fn plain(
+    name: &'static str,
+    default: Option<&'static str>,
+    commands: &'static [Command],
+    help: &'static str,
+) -> Variable {
     Variable { name, default, secret: false, commands, help }
 }
 
@@ -45,38 +50,121 @@ const BOARDS: &str = r#"[{"slug":"b","title":"Random","description":"Anything go
 
 /// Every variable, in the order in which the help lists them.
 pub const VARIABLES: &[Variable] = &[
-    secret("TRIPTYCH_DATABASE_URL", EVERYTHING_STORED, "Postgres 15 or later: postgres://user:password@host:5432/database?sslmode=verify-full"),
-    plain("TRIPTYCH_DATABASE_CONNECTIONS", Some("8"), EVERYTHING_STORED, "Connections of one replica at the most, 2 to 1000"),
-    plain("TRIPTYCH_S3_ENDPOINT", None, EVERYTHING_STORED, "Address of the S3 server, buckets addressed by path: https://s3.example.org"),
+    secret(
+        "TRIPTYCH_DATABASE_URL",
+        EVERYTHING_STORED,
+        "Postgres 15 or later: postgres://user:password@host:5432/database?sslmode=verify-full",
+    ),
+    plain(
+        "TRIPTYCH_DATABASE_CONNECTIONS",
+        Some("8"),
+        EVERYTHING_STORED,
+        "Connections of one replica at the most, 2 to 1000",
+    ),
+    plain(
+        "TRIPTYCH_S3_ENDPOINT",
+        None,
+        EVERYTHING_STORED,
+        "Address of the S3 server, buckets addressed by path: https://s3.example.org",
+    ),
     plain("TRIPTYCH_S3_REGION", Some("us-east-1"), EVERYTHING_STORED, "Region that requests are signed for"),
-    plain("TRIPTYCH_S3_BUCKET", Some("triptych"), EVERYTHING_STORED, "Bucket for pictures; stays private. `triptych migrate` makes it if it is not there"),
+    plain(
+        "TRIPTYCH_S3_BUCKET",
+        Some("triptych"),
+        EVERYTHING_STORED,
+        "Bucket for pictures; stays private. `triptych migrate` makes it if it is not there",
+    ),
     secret("TRIPTYCH_S3_ACCESS_KEY_ID", EVERYTHING_STORED, "Name of the key for the bucket"),
     secret("TRIPTYCH_S3_SECRET_ACCESS_KEY", EVERYTHING_STORED, "The key for the bucket"),
-    secret("TRIPTYCH_SECRET", &[Serve], "At least 32 random characters, the same on all replicas and for ever: passwords and addresses are hashed with it"),
-    plain("TRIPTYCH_BOARDS", Some(BOARDS), &[Migrate], "JSON list of boards: slug, title, description, locked. Boards that are not named stay as they are"),
-    plain("TRIPTYCH_MIGRATE_WAIT", Some("60s"), &[Migrate], "How long to wait for Postgres and the S3 server to answer"),
-    plain("TRIPTYCH_GC_GRACE", Some("24h"), &[Collect], "How old an object has to be before it can be an orphan; longer than any upload takes"),
+    secret(
+        "TRIPTYCH_SECRET",
+        &[Serve],
+        "At least 32 random characters, the same on all replicas and for ever: passwords and addresses are hashed with it",
+    ),
+    plain(
+        "TRIPTYCH_BOARDS",
+        Some(BOARDS),
+        &[Migrate],
+        "JSON list of boards: slug, title, description, locked. Boards that are not named stay as they are",
+    ),
+    plain(
+        "TRIPTYCH_MIGRATE_WAIT",
+        Some("60s"),
+        &[Migrate],
+        "How long to wait for Postgres and the S3 server to answer",
+    ),
+    plain(
+        "TRIPTYCH_GC_GRACE",
+        Some("24h"),
+        &[Collect],
+        "How old an object has to be before it can be an orphan; longer than any upload takes",
+    ),
     plain("TRIPTYCH_LISTEN", Some("0.0.0.0:8080"), &[Serve, Healthcheck], "Where pages are served"),
     plain("TRIPTYCH_METRICS_LISTEN", Some("0.0.0.0:9090"), &[Serve], "Where /metrics is served"),
-    plain("TRIPTYCH_REPLICA", Some("triptych"), &[Serve], "Name of this replica, shown in the header X-Served-By; the host name if HOSTNAME is set"),
-    plain("TRIPTYCH_PUBLIC_URL", None, &[Serve], "The address visitors use, such as https://board.example.org; may be left out. Only pages of this origin may send forms; without it, only pages of the host that the request names"),
-    plain("TRIPTYCH_TRUSTED_PROXIES", None, &[Serve], "Networks of the proxies in front, such as 10.0.0.0/8,fd00::/8; may be left out. X-Forwarded-For is believed from these peers alone"),
+    plain(
+        "TRIPTYCH_REPLICA",
+        Some("triptych"),
+        &[Serve],
+        "Name of this replica, shown in the header X-Served-By; the host name if HOSTNAME is set",
+    ),
+    plain(
+        "TRIPTYCH_PUBLIC_URL",
+        None,
+        &[Serve],
+        "The address visitors use, such as https://board.example.org; may be left out. Only pages of this origin may send forms; without it, only pages of the host that the request names",
+    ),
+    plain(
+        "TRIPTYCH_TRUSTED_PROXIES",
+        None,
+        &[Serve],
+        "Networks of the proxies in front, such as 10.0.0.0/8,fd00::/8; may be left out. X-Forwarded-For is believed from these peers alone",
+    ),
     plain("TRIPTYCH_TITLE", Some("Triptych"), &[Serve], "Name of the site"),
     plain("TRIPTYCH_MAX_FILES", Some("4"), &[Serve], "Pictures on one post, 1 to 20"),
     plain("TRIPTYCH_MAX_FILE_SIZE", Some("8MiB"), &[Serve], "Bytes of one picture"),
     plain("TRIPTYCH_MAX_COMMENT", Some("5000"), &[Serve], "Characters of one comment"),
     plain("TRIPTYCH_MAX_SIDE", Some("10000"), &[Serve], "Pixels a side of one picture"),
     plain("TRIPTYCH_MAX_PIXELS", Some("40000000"), &[Serve], "Width times height of one picture"),
-    plain("TRIPTYCH_MAX_DECODED_SIZE", Some("170MiB"), &[Serve], "Bytes that one decoded picture may take in memory; as many are decoded at a time as there are cores"),
+    plain(
+        "TRIPTYCH_MAX_DECODED_SIZE",
+        Some("170MiB"),
+        &[Serve],
+        "Bytes that one decoded picture may take in memory; as many are decoded at a time as there are cores",
+    ),
     plain("TRIPTYCH_MAX_FRAMES", Some("1000"), &[Serve], "Frames of one animation"),
-    plain("TRIPTYCH_UPLOAD_MEMORY", Some("96MiB"), &[Serve], "Bytes of uploads in memory at a time; further posts wait, then are asked to come back"),
+    plain(
+        "TRIPTYCH_UPLOAD_MEMORY",
+        Some("96MiB"),
+        &[Serve],
+        "Bytes of uploads in memory at a time; further posts wait, then are asked to come back",
+    ),
     plain("TRIPTYCH_PAGE_CACHE", Some("32MiB"), &[Serve], "Bytes of rendered pages in memory"),
     plain("TRIPTYCH_THREADS_PER_PAGE", Some("15"), &[Serve], "Threads on one index page"),
-    plain("TRIPTYCH_PAGES", Some("10"), &[Serve], "Index pages of a board; a thread that falls off the last one is archived"),
+    plain(
+        "TRIPTYCH_PAGES",
+        Some("10"),
+        &[Serve],
+        "Index pages of a board; a thread that falls off the last one is archived",
+    ),
     plain("TRIPTYCH_BUMP_LIMIT", Some("300"), &[Serve], "Replies after which a thread is no longer bumped"),
-    plain("TRIPTYCH_DRAIN_DELAY", Some("5s"), &[Serve], "How long a replica goes on serving after SIGTERM, while readiness says no; longer than the proxies keep idle connections"),
-    plain("TRIPTYCH_SHUTDOWN_TIMEOUT", Some("20s"), &[Serve], "How long running requests may take to finish after that"),
-    plain("TRIPTYCH_LOG", Some("info"), EVERYTHING_STORED, "What is logged, in the syntax of tracing's EnvFilter: info,triptych=debug"),
+    plain(
+        "TRIPTYCH_DRAIN_DELAY",
+        Some("5s"),
+        &[Serve],
+        "How long a replica goes on serving after SIGTERM, while readiness says no; longer than the proxies keep idle connections",
+    ),
+    plain(
+        "TRIPTYCH_SHUTDOWN_TIMEOUT",
+        Some("20s"),
+        &[Serve],
+        "How long running requests may take to finish after that",
+    ),
+    plain(
+        "TRIPTYCH_LOG",
+        Some("info"),
+        EVERYTHING_STORED,
+        "What is logged, in the syntax of tracing's EnvFilter: info,triptych=debug",
+    ),
     plain("TRIPTYCH_LOG_FORMAT", Some("json"), EVERYTHING_STORED, "json or text"),
 ];
 
@@ -109,7 +197,10 @@ pub fn unknown(names: impl Iterator<Item = String>) -> Vec<String> {
         })
     };
     let of_others = |name: &str| {
-        name.contains("_SERVICE_") || name.contains("_PORT") || name.starts_with("TRIPTYCH_TEST_") || name == "TRIPTYCH_BIN"
+        name.contains("_SERVICE_")
+            || name.contains("_PORT")
+            || name.starts_with("TRIPTYCH_TEST_")
+            || name == "TRIPTYCH_BIN"
     };
     names.filter(|name| name.starts_with("TRIPTYCH_") && !known(name) && !of_others(name)).collect()
 }
@@ -134,7 +225,14 @@ mod tests {
 
     #[test]
     fn a_misspelt_variable_is_noticed_and_those_of_others_are_not() {
-        let names = ["TRIPTYCH_LISTN", "TRIPTYCH_PORT", "TRIPTYCH_PORT_80_TCP", "TRIPTYCH_SERVICE_HOST", "TRIPTYCH_SECRET_FILE", "PATH"];
+        let names = [
+            "TRIPTYCH_LISTN",
+            "TRIPTYCH_PORT",
+            "TRIPTYCH_PORT_80_TCP",
+            "TRIPTYCH_SERVICE_HOST",
+            "TRIPTYCH_SECRET_FILE",
+            "PATH",
+        ];
         assert_eq!(unknown(names.into_iter().map(str::to_owned)), ["TRIPTYCH_LISTN"]);
     }
 }

@@ -38,7 +38,10 @@ pub async fn remove_pictures(connection: &mut PgConnection, post: PostNo) -> Res
 }
 
 /// What hangs on each of these posts, in order.
-pub async fn of_posts(connection: &mut PgConnection, posts: &[PostNo]) -> Result<HashMap<PostNo, Vec<Attachment>>, Error> {
+pub async fn of_posts(
+    connection: &mut PgConnection,
+    posts: &[PostNo],
+) -> Result<HashMap<PostNo, Vec<Attachment>>, Error> {
     let numbers: Vec<i32> = posts.iter().map(|no| no.0).collect();
     let rows = sqlx::query!(
         r#"select attachment.post_no, attachment.tim, attachment.file_name, attachment.spoiler,
@@ -78,7 +81,10 @@ pub async fn of_posts(connection: &mut PgConnection, posts: &[PostNo]) -> Result
 }
 
 /// The newest pictures of the whole site that are no spoilers: board, thread, post, and what hangs there.
-pub async fn newest(connection: &mut PgConnection, limit: i64) -> Result<Vec<(String, PostNo, PostNo, Attachment)>, Error> {
+pub async fn newest(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<(String, PostNo, PostNo, Attachment)>, Error> {
     let rows = sqlx::query!(
         r#"select board.slug, post.thread_no, attachment.post_no, attachment.tim, attachment.file_name,
                   blob.id, blob.md5, blob.kind, blob.bytes, blob.width, blob.height,
@@ -114,7 +120,11 @@ pub async fn newest(connection: &mut PgConnection, limit: i64) -> Result<Vec<(St
 }
 
 /// The picture that clients know by its `tim`, if it hangs on a post of this board.
-pub async fn find_by_tim(connection: &mut PgConnection, board: BoardId, tim: i64) -> Result<Option<blobs::Stored>, Error> {
+pub async fn find_by_tim(
+    connection: &mut PgConnection,
+    board: BoardId,
+    tim: i64,
+) -> Result<Option<blobs::Stored>, Error> {
     let id = sqlx::query_scalar!(
         r#"select attachment.blob_id as "id!"
            from attachment

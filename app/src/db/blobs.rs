@@ -134,8 +134,9 @@ pub async fn lock_unused(connection: &mut PgConnection, grace_seconds: f64) -> R
 /// Removes a locked blob, unless a post took it up between the look and the lock: the first statement cannot see
 /// that, this one can. Answers whether it is gone.
 pub async fn delete_unused(connection: &mut PgConnection, id: Uuid) -> Result<bool, Error> {
-    let done = sqlx::query!("delete from blob where id = $1 and not exists (select from attachment where blob_id = $1)", id)
-        .execute(connection)
-        .await?;
+    let done =
+        sqlx::query!("delete from blob where id = $1 and not exists (select from attachment where blob_id = $1)", id)
+            .execute(connection)
+            .await?;
     Ok(done.rows_affected() > 0)
 }

@@ -100,7 +100,12 @@ pub async fn snapshot(pool: &PgPool) -> Result<Transaction, Error> {
 #[must_use]
 pub fn is_passing(error: &Error) -> bool {
     match error {
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => true,
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::Protocol(_)
+        | Error::PoolTimedOut
+        | Error::PoolClosed
+        | Error::WorkerCrashed => true,
         Error::Database(error) => error.code().is_some_and(|code| {
             // Classes 08 (connection), 40 (roll-back), 53 (resources), 57 (operator intervention), and 55P03
             // (lock not available); PostgreSQL manual, appendix A.

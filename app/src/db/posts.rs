@@ -109,7 +109,11 @@ pub struct Deletable {
 }
 
 /// Those of these posts that stand on a board, ascending.
-pub async fn deletable(connection: &mut PgConnection, board: BoardId, posts: &[PostNo]) -> Result<Vec<Deletable>, Error> {
+pub async fn deletable(
+    connection: &mut PgConnection,
+    board: BoardId,
+    posts: &[PostNo],
+) -> Result<Vec<Deletable>, Error> {
     let rows = sqlx::query!(
         r#"select post.no, post.thread_no, post.password_hash,
                   (select count(blob_id) from attachment where post_no = post.no)::integer as "pictures!"
@@ -163,7 +167,11 @@ pub async fn whole_thread(connection: &mut PgConnection, thread: Thread) -> Resu
 }
 
 /// Threads with their opening post and the last few replies of each, in the order given.
-pub async fn previews(connection: &mut PgConnection, threads: Vec<Thread>, replies: i64) -> Result<Vec<ThreadPosts>, Error> {
+pub async fn previews(
+    connection: &mut PgConnection,
+    threads: Vec<Thread>,
+    replies: i64,
+) -> Result<Vec<ThreadPosts>, Error> {
     let numbers: Vec<i32> = threads.iter().map(|thread| thread.no.0).collect();
     let rows = sqlx::query_as!(
         Row,

@@ -30,7 +30,11 @@ pub struct Replied {
 
 /// Counts a reply. From here to the end of the transaction no other reply can enter the thread, so that the numbers
 /// of its posts rise in the order in which they become visible.
-pub async fn count_reply(connection: &mut PgConnection, thread: PostNo, pictures: i32) -> Result<Option<Replied>, Error> {
+pub async fn count_reply(
+    connection: &mut PgConnection,
+    thread: PostNo,
+    pictures: i32,
+) -> Result<Option<Replied>, Error> {
     let row = sqlx::query!(
         r#"update thread_state as state
            set version = state.version + 1, changed_at = clock_timestamp(),
@@ -60,7 +64,12 @@ pub async fn lock(connection: &mut PgConnection, thread: PostNo) -> Result<bool,
 }
 
 /// Marks a thread as changed by a deletion; both counts are subtracted.
-pub async fn count_removed(connection: &mut PgConnection, thread: PostNo, replies: i32, pictures: i32) -> Result<(), Error> {
+pub async fn count_removed(
+    connection: &mut PgConnection,
+    thread: PostNo,
+    replies: i32,
+    pictures: i32,
+) -> Result<(), Error> {
     sqlx::query!(
         "update thread_state
          set version = version + 1, changed_at = clock_timestamp(), replies = replies - $2, pictures = pictures - $3

@@ -49,9 +49,8 @@ impl std::str::FromStr for BoardList {
 
     /// Parses a JSON list and names the first thing that is wrong with it.
     fn from_str(json: &str) -> Result<Self, String> {
-        let boards: Vec<BoardSettings> = serde_json::from_str(json).map_err(|error| {
-            format!(r#"not a list of boards such as [{{"slug":"b","title":"Random"}}]: {error}"#)
-        })?;
+        let boards: Vec<BoardSettings> = serde_json::from_str(json)
+            .map_err(|error| format!(r#"not a list of boards such as [{{"slug":"b","title":"Random"}}]: {error}"#))?;
         if boards.is_empty() {
             return Err("the list is empty; a site needs at least one board".to_owned());
         }

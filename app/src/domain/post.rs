@@ -5,9 +5,7 @@ use chrono::{DateTime, Utc};
 use super::picture::Attachment;
 
 /// Number of a post, unique on the whole site. A thread has the number of its opening post.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct PostNo(pub i32);
 

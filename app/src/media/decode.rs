@@ -18,10 +18,7 @@ use crate::domain::PictureKind;
 
 /// Decodes the first frame as the file has it: composed on its canvas, not yet turned upright, in
 /// the depth and with the channels of the file. Palettes become RGB, CMYK becomes RGB.
-pub(super) fn first_frame(
-    picture: &Inspected,
-    limits: &Limits,
-) -> Result<DynamicImage, MediaError> {
+pub(super) fn first_frame(picture: &Inspected, limits: &Limits) -> Result<DynamicImage, MediaError> {
     let (width, height) = picture.coded_size();
     limits.check_size(width, height)?;
     let file = Cursor::new(&picture.bytes);

@@ -43,9 +43,7 @@ pub enum MediaError {
         detail: Cow<'static, str>,
     },
     /// Wider than [`Limits::max_side`](super::Limits::max_side).
-    #[error(
-        "This picture is {width}×{height}; the limit is {limit} pixels a side. Make it smaller and post it again."
-    )]
+    #[error("This picture is {width}×{height}; the limit is {limit} pixels a side. Make it smaller and post it again.")]
     PictureTooWide {
         /// Pixels.
         width: u32,
@@ -55,9 +53,7 @@ pub enum MediaError {
         limit: u32,
     },
     /// Higher than [`Limits::max_side`](super::Limits::max_side).
-    #[error(
-        "This picture is {width}×{height}; the limit is {limit} pixels a side. Make it smaller and post it again."
-    )]
+    #[error("This picture is {width}×{height}; the limit is {limit} pixels a side. Make it smaller and post it again.")]
     PictureTooHigh {
         /// Pixels.
         width: u32,
@@ -85,9 +81,7 @@ pub enum MediaError {
         limit: u64,
     },
     /// More frames than [`Limits::max_frames`](super::Limits::max_frames).
-    #[error(
-        "This animation has more than {limit} frames, which is the limit. Shorten it and post it again."
-    )]
+    #[error("This animation has more than {limit} frames, which is the limit. Shorten it and post it again.")]
     TooManyFrames {
         /// Frames.
         limit: u32,
@@ -99,9 +93,7 @@ pub enum MediaError {
         kind: PictureKind,
     },
     /// The decoded picture could not be resized or encoded. Our fault, never seen.
-    #[error(
-        "A preview of this picture could not be made. Open it in a picture editor, save it anew and post that."
-    )]
+    #[error("A preview of this picture could not be made. Open it in a picture editor, save it anew and post that.")]
     ThumbnailFailed {
         /// What went wrong, for logs.
         detail: String,
@@ -162,10 +154,7 @@ mod tests {
             "This picture is 9000×5000, which makes 45 million pixels; the limit is 40 million. Make it smaller and post it again."
         );
         let foreign = MediaError::UnsupportedFormat { what: "a PDF, not a picture" };
-        assert_eq!(
-            foreign.to_string(),
-            "This is a PDF, not a picture. JPEG, PNG, GIF and WebP are accepted."
-        );
+        assert_eq!(foreign.to_string(), "This is a PDF, not a picture. JPEG, PNG, GIF and WebP are accepted.");
     }
 
     #[test]

@@ -73,10 +73,7 @@ pub(super) fn minimal(orientation: Orientation) -> [u8; 26] {
 pub(super) fn swaps_sides(orientation: Orientation) -> bool {
     matches!(
         orientation,
-        Orientation::Rotate90
-            | Orientation::Rotate270
-            | Orientation::Rotate90FlipH
-            | Orientation::Rotate270FlipH
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
     )
 }
 
@@ -145,10 +142,7 @@ mod tests {
         assert_eq!(orientation(&little(&[OTHER], 65_535)), None);
         // The wrong type, and four thousand million values.
         assert_eq!(orientation(&little(&[[0x12, 1, 4, 0, 1, 0, 0, 0, 6, 0, 0, 0]], 1)), None);
-        assert_eq!(
-            orientation(&little(&[[0x12, 1, 3, 0, 255, 255, 255, 255, 6, 0, 0, 0]], 1)),
-            None
-        );
+        assert_eq!(orientation(&little(&[[0x12, 1, 3, 0, 255, 255, 255, 255, 6, 0, 0, 0]], 1)), None);
         // Behind more entries than are read.
         let mut many = vec![OTHER; 300];
         many.push(turned(6));

@@ -21,12 +21,7 @@ pub struct Limits {
 impl Default for Limits {
     /// Room for a 40-megapixel camera; 170 MB decoded.
     fn default() -> Self {
-        Self {
-            max_side: 10_000,
-            max_pixels: 40_000_000,
-            max_decoded_bytes: 170_000_000,
-            max_frames: 1_000,
-        }
+        Self { max_side: 10_000, max_pixels: 40_000_000, max_decoded_bytes: 170_000_000, max_frames: 1_000 }
     }
 }
 
@@ -77,15 +72,9 @@ mod tests {
         assert_eq!(limits.check_size(1, 10_001).map_err(|e| e.code()), Err("picture_too_high"));
         assert_eq!(limits.check_size(10_000, 4_001).map_err(|e| e.code()), Err("too_many_pixels"));
         let endless = Limits { max_side: u32::MAX, ..limits };
-        assert_eq!(
-            endless.check_size(u32::MAX, u32::MAX).map_err(|e| e.code()),
-            Err("too_many_pixels")
-        );
+        assert_eq!(endless.check_size(u32::MAX, u32::MAX).map_err(|e| e.code()), Err("too_many_pixels"));
         // 65536 × 65536 is 0 in 32 bits.
-        assert_eq!(
-            endless.check_size(65_536, 65_536).map_err(|e| e.code()),
-            Err("too_many_pixels")
-        );
+        assert_eq!(endless.check_size(65_536, 65_536).map_err(|e| e.code()), Err("too_many_pixels"));
         assert_eq!(limits.check_decoded_bytes(170_000_000), Ok(()));
         assert!(limits.check_decoded_bytes(170_000_001).is_err());
         assert_eq!(limits.check_frames(1_000), Ok(()));

@@ -91,9 +91,7 @@ impl Pool {
         match done.await {
             Ok(result) => result.map_err(PoolError::Media),
             // The runtime catches what unwinds; the decoders' own panics are caught before.
-            Err(error) if error.is_panic() => {
-                Err(PoolError::Media(MediaError::DecoderPanicked { kind }))
-            }
+            Err(error) if error.is_panic() => Err(PoolError::Media(MediaError::DecoderPanicked { kind })),
             // The runtime is shutting down.
             Err(_) => Err(PoolError::Busy),
         }

@@ -78,9 +78,7 @@ fn container(upload: &[u8]) -> Option<&'static str> {
     if has_at(upload, 4, b"ftyp") {
         return Some(match upload.get(8..12)? {
             b"avif" | b"avis" => "an AVIF picture",
-            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => {
-                "a HEIC picture"
-            }
+            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => "a HEIC picture",
             b"M4A " | b"M4B " => "an MPEG-4 sound, not a picture",
             b"qt  " => "a QuickTime video, not a picture",
             _ => "an MP4 video, not a picture",
@@ -105,11 +103,7 @@ fn text(upload: &[u8]) -> Option<&'static str> {
     if is_markup && (text.contains("<svg") || text.contains("<!doctype svg")) {
         return Some("an SVG drawing");
     }
-    if is_markup
-        && ["<!doctype html", "<html", "<head", "<body", "<script"]
-            .iter()
-            .any(|tag| text.contains(tag))
-    {
+    if is_markup && ["<!doctype html", "<html", "<head", "<body", "<script"].iter().any(|tag| text.contains(tag)) {
         return Some("an HTML page, not a picture");
     }
     let is_readable = !text.contains(|letter: char| letter.is_control() && !letter.is_whitespace());
@@ -120,9 +114,7 @@ fn text(upload: &[u8]) -> Option<&'static str> {
 fn beginning_as_text(bytes: &[u8]) -> Option<String> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = bytes.as_chunks::<2>().0.iter().map(|pair| unit(*pair));
-        char::decode_utf16(units)
-            .map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER))
-            .collect()
+        char::decode_utf16(units).map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
     };
     if let Some(bytes) = bytes.strip_prefix(b"\xff\xfe") {
         return Some(utf16(bytes, u16::from_le_bytes));

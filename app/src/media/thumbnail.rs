@@ -65,12 +65,7 @@ fn shrink(mut frame: DynamicImage, orientation: Orientation) -> Result<DynamicIm
     })
 }
 
-fn resize(
-    frame: &mut DynamicImage,
-    width: u32,
-    height: u32,
-    transparent: bool,
-) -> Result<DynamicImage, MediaError> {
+fn resize(frame: &mut DynamicImage, width: u32, height: u32, transparent: bool) -> Result<DynamicImage, MediaError> {
     let alpha = MulDiv::new();
     if transparent {
         // In place: left to the resizer, it would make a second picture of the same size. Without
@@ -78,9 +73,7 @@ fn resize(
         alpha.multiply_alpha_inplace(frame).map_err(failed)?;
     }
     let mut small = DynamicImage::new(width, height, frame.color());
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
-        .use_alpha(false);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3)).use_alpha(false);
     Resizer::new().resize(frame, &mut small, &options).map_err(failed)?;
     if transparent {
         alpha.divide_alpha_inplace(&mut small).map_err(failed)?;

@@ -48,9 +48,8 @@ pub async fn collect(pool: &PgPool, store: &Store, grace: Duration, now: DateTim
     loop {
         // List first, then look for rows: an object that is listed and has no row after the grace time never gets one.
         let (page, next) = store.list(after).await?;
-        let old = |listed: &&Listed| {
-            listed.put_at.is_some_and(|put_at| (now - put_at).to_std().is_ok_and(|age| age > grace))
-        };
+        let old =
+            |listed: &&Listed| listed.put_at.is_some_and(|put_at| (now - put_at).to_std().is_ok_and(|age| age > grace));
         let old: Vec<Object> = page.iter().filter(old).map(|listed| listed.object).collect();
         let mut connection = pool.acquire().await?;
         let gone = without_row(&mut connection, old.iter().map(|object| object.blob())).await?;

@@ -83,6 +83,7 @@ fn check(deletion: &Deletion, found: &[Deletable], keyed: &Keyed) -> Result<(), 
         .map(|post| post.no)
         .collect();
     let Some(no) = wrong.first() else { return Ok(()) };
-    let detail = format!("That is not the password of No.{no}. Nothing was deleted; enter the password you posted it with.");
+    let detail =
+        format!("That is not the password of No.{no}. Nothing was deleted; enter the password you posted it with.");
     Err(Refusal::new(RefusalKind::Forbidden, "wrong_password", detail))
 }

@@ -97,11 +97,8 @@ impl PictureStorage {
     ) -> Result<blobs::NewBlob, AppError> {
         let id = Uuid::now_v7();
         put.push(id);
-        let original = Content {
-            bytes: picture.bytes.clone(),
-            sha256: picture.sha256,
-            media_type: picture.kind.media_type(),
-        };
+        let original =
+            Content { bytes: picture.bytes.clone(), sha256: picture.sha256, media_type: picture.kind.media_type() };
         let small = Content {
             sha256: <sha2::Sha256 as sha2::Digest>::digest(&thumbnail.bytes).into(),
             bytes: thumbnail.bytes,

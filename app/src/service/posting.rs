@@ -10,8 +10,8 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-pub use super::pictures::{PictureStorage, Upload};
 use super::pictures::Prepared;
+pub use super::pictures::{PictureStorage, Upload};
 use crate::config::BoardLimits;
 use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, submissions, threads};
 use crate::domain::{Board, Destination, PostNo, PostText, Refusal, RefusalKind};
@@ -307,9 +307,18 @@ fn board_locked(board: &Board) -> Refusal {
 /// Whether a thread takes a reply, given whether it is locked and whether it is archived.
 fn check_thread(no: PostNo, thread: Option<(bool, bool)>) -> Result<(), Refusal> {
     match thread {
-        None => Err(Refusal::not_found("unknown_thread", format!("There is no thread No.{no} on this board. It may have been deleted."))),
-        Some((true, _)) => Err(Refusal::new(RefusalKind::Forbidden, "thread_locked", "This thread is locked and takes no replies.")),
-        Some((_, true)) => Err(Refusal::new(RefusalKind::Forbidden, "thread_archived", "This thread is archived and takes no replies.")),
+        None => Err(Refusal::not_found(
+            "unknown_thread",
+            format!("There is no thread No.{no} on this board. It may have been deleted."),
+        )),
+        Some((true, _)) => {
+            Err(Refusal::new(RefusalKind::Forbidden, "thread_locked", "This thread is locked and takes no replies."))
+        }
+        Some((_, true)) => Err(Refusal::new(
+            RefusalKind::Forbidden,
+            "thread_archived",
+            "This thread is archived and takes no replies.",
+        )),
         Some((false, false)) => Ok(()),
     }
 }

@@ -88,7 +88,9 @@ mod tests {
         for object in Object::both(id) {
             assert_eq!(Object::from_key(&object.key()), Some(object));
         }
-        for foreign in ["backup.tar", "original/", "original/x", &format!("other/{id}"), &format!("original/{}", id.simple())] {
+        for foreign in
+            ["backup.tar", "original/", "original/x", &format!("other/{id}"), &format!("original/{}", id.simple())]
+        {
             assert_eq!(Object::from_key(foreign), None, "{foreign}");
         }
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+};
 use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
@@ -129,7 +131,8 @@ impl Store {
 
     /// Deletes objects; those that are not there count as deleted. A thousand at a time at the most.
     pub async fn delete(&self, objects: &[Object]) -> Result<(), Error> {
-        let identifiers = objects.iter().filter_map(|object| ObjectIdentifier::builder().key(object.key()).build().ok());
+        let identifiers =
+            objects.iter().filter_map(|object| ObjectIdentifier::builder().key(object.key()).build().ok());
         let delete = Delete::builder()
             .set_objects(Some(identifiers.collect()))
             .quiet(true)

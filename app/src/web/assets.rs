@@ -82,7 +82,10 @@ pub(super) async fn asset(
     let missing = || Refusal::not_found("unknown_asset", "There is no such file.");
     let file = state.assets.files.iter().find(|file| file.name == *name).ok_or_else(missing)?;
     let mut answer = HttpResponse::Ok();
-    answer.content_type(file.content.content_type).insert_header((CACHE_CONTROL, IMMUTABLE)).insert_header((VARY, "Accept-Encoding"));
+    answer
+        .content_type(file.content.content_type)
+        .insert_header((CACHE_CONTROL, IMMUTABLE))
+        .insert_header((VARY, "Accept-Encoding"));
     answer.insert_header((ETAG, format!("\"{}\"", file.name)));
     let body: &Bytes = if accepts_gzip(&request) {
         answer.insert_header((CONTENT_ENCODING, "gzip"));

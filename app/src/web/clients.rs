@@ -30,7 +30,8 @@ pub(super) async fn thumbnail(state: web::Data<AppState>, file: web::Path<File>)
 
 async fn find(state: &AppState, file: &File) -> Result<blobs::Stored, AppError> {
     let (_, board, _) = fresh::board(state, &file.board).await?;
-    let missing = || Refusal::not_found("unknown_file", "There is no such file on this board. It may have been deleted.");
+    let missing =
+        || Refusal::not_found("unknown_file", "There is no such file on this board. It may have been deleted.");
     let tim = file.tim.parse().map_err(|_| missing())?;
     let mut connection = state.pool.acquire().await?;
     Ok(attachments::find_by_tim(&mut connection, board.id, tim).await?.ok_or_else(missing)?)

@@ -48,7 +48,11 @@ pub(super) async fn delete(
     let mut answer = if wants_json(&request) { HttpResponse::Ok() } else { HttpResponse::SeeOther() };
     answer.insert_header((CACHE_CONTROL, "no-store"));
     if wants_json(&request) {
-        return Ok(answer.json(DeletedDocument { board: &slug, no: &deletion.posts, file_only: deletion.pictures_only }));
+        return Ok(answer.json(DeletedDocument {
+            board: &slug,
+            no: &deletion.posts,
+            file_only: deletion.pictures_only,
+        }));
     }
     let to = match left {
         Some(thread) => format!("/{slug}/res/{thread}.html"),

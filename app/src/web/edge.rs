@@ -105,5 +105,13 @@ fn report(response: &ServiceResponse, state: &AppState, id: &str, started: Insta
     state.metrics.duration.get_or_create(&RouteLabels { route: route.clone() }).observe(elapsed.as_secs_f64());
     let milliseconds = elapsed.as_secs_f64() * 1000.0;
     // The route, not the path or the query: what a visitor looks at is nobody's business.
-    tracing::debug!(request_id = id, replica = state.config.replica, method = counted, route, status, milliseconds, "request");
+    tracing::debug!(
+        request_id = id,
+        replica = state.config.replica,
+        method = counted,
+        route,
+        status,
+        milliseconds,
+        "request"
+    );
 }

@@ -142,4 +142,3 @@ pub(super) fn of_status(status: StatusCode) -> AppError {
 pub(super) async fn too_large(state: web::Data<AppState>) -> Result<HttpResponse, AppError> {
     Err(form::too_large(&state).into())
 }
-

@@ -188,7 +188,8 @@ impl Reader<'_> {
         self.files += 1;
         let file_name = display_file_name(file_name);
         if self.files > limits.files {
-            let detail = format!("A post can have {} pictures at the most. Leave some out and post again.", limits.files);
+            let detail =
+                format!("A post can have {} pictures at the most. Leave some out and post again.", limits.files);
             form.refuse(Refusal::invalid("too_many_files", detail));
             // Beyond any honest mistake.
             if self.files > limits.files + TEXT_PARTS {
@@ -235,14 +236,20 @@ pub(super) fn too_large(state: &AppState) -> Refusal {
 }
 
 fn text_too_large() -> Refusal {
-    Refusal::new(RefusalKind::TooLarge, "text_too_large", "The text of this post is too long by far. Shorten it and post again.")
+    Refusal::new(
+        RefusalKind::TooLarge,
+        "text_too_large",
+        "The text of this post is too long by far. Shorten it and post again.",
+    )
 }
 
 fn malformed(error: &MultipartError) -> AppError {
     match error {
         MultipartError::Payload(error) => broken(error).into(),
         error => {
-            let detail = format!("The form cannot be read: {error}. It has to be multipart/form-data, complete and well-formed.");
+            let detail = format!(
+                "The form cannot be read: {error}. It has to be multipart/form-data, complete and well-formed."
+            );
             Refusal::new(RefusalKind::Malformed, "malformed_form", detail).into()
         }
     }

@@ -71,7 +71,8 @@ pub(super) async fn unkept(
 
 /// What a page that could not be found says.
 pub(super) fn no_thread(no: &str) -> AppError {
-    Refusal::not_found("unknown_thread", format!("There is no thread No.{no} on this board. It may have been deleted.")).into()
+    Refusal::not_found("unknown_thread", format!("There is no thread No.{no} on this board. It may have been deleted."))
+        .into()
 }
 
 fn answer(request: &HttpRequest, version: &Version, page: &Page) -> HttpResponse {
@@ -94,9 +95,9 @@ fn unchanged(request: &HttpRequest, version: &Version) -> Option<HttpResponse> {
     } else {
         // Whichever encoding the client has: it is the same page.
         let bare = tag(version);
-        tags.split(',').map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"')).any(|tag| {
-            tag == "*" || tag.strip_suffix("-gz").unwrap_or(tag) == bare
-        })
+        tags.split(',')
+            .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"'))
+            .any(|tag| tag == "*" || tag.strip_suffix("-gz").unwrap_or(tag) == bare)
     };
     same.then(|| {
         let mut answer = HttpResponse::NotModified();

@@ -3,18 +3,18 @@
 use std::time::SystemTime;
 
 use actix_web::body::SizedStream;
+use actix_web::http::Method;
 use actix_web::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, ETAG, HttpDate, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
-use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::stream;
 use uuid::Uuid;
 
+use super::api;
 use super::assets::IMMUTABLE;
 use super::negotiate::header;
 use super::range::{Part, part};
-use super::api;
 use crate::db::blobs::{self, Shape, Stored};
 use crate::domain::Refusal;
 use crate::error::AppError;
@@ -60,8 +60,11 @@ async fn send(
     }
     let length = u64::try_from(shape.bytes).unwrap_or_default();
     let tag = format!("\"{}\"", stored.id);
-    let has_it = |tags: &str| tags.split(',').any(|sent| matches!(sent.trim().trim_start_matches("W/"), "*")
-        || sent.trim().trim_start_matches("W/") == tag);
+    let has_it = |tags: &str| {
+        tags.split(',').any(|sent| {
+            matches!(sent.trim().trim_start_matches("W/"), "*") || sent.trim().trim_start_matches("W/") == tag
+        })
+    };
     let if_range = header(request, IF_RANGE);
     let wanted = match header(request, RANGE) {
         range if request.method() == Method::GET && (if_range.is_empty() || if_range == tag) => part(range, length),
@@ -86,7 +89,9 @@ async fn send(
     let range = match wanted {
         _ if has_it(header(request, IF_NONE_MATCH)) => return Ok(api::open(answer.finish())),
         Part::NotSatisfiable => {
-            answer.insert_header((CONTENT_RANGE, format!("bytes */{length}"))).insert_header((CACHE_CONTROL, "no-store"));
+            answer
+                .insert_header((CONTENT_RANGE, format!("bytes */{length}")))
+                .insert_header((CACHE_CONTROL, "no-store"));
             return Ok(api::open(answer.finish()));
         }
         Part::Whole => None,
@@ -96,12 +101,18 @@ async fn send(
         }
     };
     if request.method() == Method::HEAD {
-        return Ok(api::open(answer.no_chunking(length).body(SizedStream::new(length, stream::empty::<Result<_, std::io::Error>>()))));
+        return Ok(api::open(
+            answer.no_chunking(length).body(SizedStream::new(length, stream::empty::<Result<_, std::io::Error>>())),
+        ));
     }
     let download = state.store.get(object, range).await?;
     let expected = range.map_or(length, |(first, last)| last - first + 1);
     if u64::try_from(download.length) != Ok(expected) {
-        return Err(AppError::Internal(format!("{} has {} bytes, {expected} were expected", object.key(), download.length)));
+        return Err(AppError::Internal(format!(
+            "{} has {} bytes, {expected} were expected",
+            object.key(),
+            download.length
+        )));
     }
     state.metrics.picture_bytes.inc_by(expected);
     Ok(api::open(answer.body(SizedStream::new(expected, chunks(download)))))

@@ -24,7 +24,7 @@ pub mod views;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head, Options, Post};
 use actix_web::middleware::from_fn;
-use actix_web::{App, FromRequest, Handler, HttpRequest, Responder, Resource, Route, web};
+use actix_web::{App, FromRequest, Handler, HttpRequest, Resource, Responder, Route, web};
 
 use crate::domain::{Refusal, RefusalKind};
 use crate::error::AppError;

@@ -9,7 +9,8 @@ pub(super) fn wants_json(request: &HttpRequest) -> bool {
         return true;
     }
     let accept = header(request, ACCEPT);
-    (accept.contains("application/json") || accept.contains("application/problem+json")) && !accept.contains("text/html")
+    (accept.contains("application/json") || accept.contains("application/problem+json"))
+        && !accept.contains("text/html")
 }
 
 /// Whether gzip is accepted: named, and not with a weight of nothing (RFC 9110, section 12.5.3).

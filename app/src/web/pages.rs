@@ -21,12 +21,7 @@ type Answer = Result<HttpResponse, AppError>;
 
 /// The frame of every page.
 pub(super) fn layout<'a>(state: &'a AppState, boards: &'a Boards) -> Layout<'a> {
-    Layout {
-        site: &state.config.title,
-        boards: &boards.list,
-        style: &state.assets.style,
-        icon: &state.assets.icon,
-    }
+    Layout { site: &state.config.title, boards: &boards.list, style: &state.assets.style, icon: &state.assets.icon }
 }
 
 /// The form on a board or in a thread, with what was typed into it.
@@ -64,7 +59,11 @@ pub(super) async fn home(request: HttpRequest, state: State) -> Answer {
             .map(|(board, thread, no, attachment)| NewPicture { board, thread: *thread, no: *no, attachment })
             .collect();
         let (threads, posts, pictures) = home.totals;
-        html(&HomePage { layout: layout(&state, &boards), newest: &newest, totals: Totals { threads, posts, pictures } })
+        html(&HomePage {
+            layout: layout(&state, &boards),
+            newest: &newest,
+            totals: Totals { threads, posts, pictures },
+        })
     })
     .await
 }

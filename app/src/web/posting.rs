@@ -135,7 +135,13 @@ fn password(request: &HttpRequest, form: &Form) -> (String, bool) {
     }
 }
 
-fn answer(request: &HttpRequest, state: &AppState, slug: &str, posted: Posted, new_password: Option<String>) -> HttpResponse {
+fn answer(
+    request: &HttpRequest,
+    state: &AppState,
+    slug: &str,
+    posted: Posted,
+    new_password: Option<String>,
+) -> HttpResponse {
     let url = format!("/{slug}/res/{}.html#{}", posted.thread, posted.no);
     let mut answer = if wants_json(request) { HttpResponse::Created() } else { HttpResponse::SeeOther() };
     answer.insert_header((LOCATION, url.as_str())).insert_header((CACHE_CONTROL, "no-store"));

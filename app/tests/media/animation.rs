@@ -5,8 +5,8 @@ use triptych::domain::PictureKind;
 use triptych::media::{Limits, inspect};
 
 use crate::samples::{
-    ANIMATED_WEBP, animated_png, bitstream, chunk, contains, corners, decoded, gif, inspected,
-    refused, riff, thumbnailed, vp8x, webp,
+    ANIMATED_WEBP, animated_png, bitstream, chunk, contains, corners, decoded, gif, inspected, refused, riff,
+    thumbnailed, vp8x, webp,
 };
 
 fn limited(frames: u32) -> Limits {
@@ -64,8 +64,7 @@ fn all_frames_of_a_webp_survive_and_unknown_chunks_in_them_do_not() {
         let frames = |bytes: &[u8]| {
             let decoder = image::codecs::webp::WebPDecoder::new(std::io::Cursor::new(bytes));
             decoder.and_then(|decoder| decoder.into_frames().collect_frames()).map(|all| {
-                let pixels =
-                    |frame: image::Frame| DynamicImage::from(frame.into_buffer()).to_rgb8();
+                let pixels = |frame: image::Frame| DynamicImage::from(frame.into_buffer()).to_rgb8();
                 all.into_iter().map(pixels).collect::<Vec<_>>()
             })
         };

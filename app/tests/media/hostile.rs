@@ -5,13 +5,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use triptych::media::{Limits, MediaError, inspect, thumbnail};
 
-use crate::samples::{
-    PNG_SIGNATURE, chunk, corners, jpeg, png, png_header, refused, segment, small, zlib,
-};
+use crate::samples::{PNG_SIGNATURE, chunk, corners, jpeg, png, png_header, refused, segment, small, zlib};
 
 /// Small enough that a damaged size costs little.
-const SMALL: Limits =
-    Limits { max_side: 4_000, max_pixels: 1_000_000, max_decoded_bytes: 8_000_000, max_frames: 20 };
+const SMALL: Limits = Limits { max_side: 4_000, max_pixels: 1_000_000, max_decoded_bytes: 8_000_000, max_frames: 20 };
 
 /// Goes both steps; the code of the error, if any.
 fn try_all(name: &str, upload: &[u8]) -> Option<&'static str> {
@@ -69,17 +66,12 @@ fn a_byte_changed_anywhere_never_panics() {
 /// A PNG's checksums stop damage at the first gate; an attacker writes them anew.
 #[test]
 fn a_byte_changed_under_a_right_checksum_never_panics() {
-    for (name, upload) in
-        small().into_iter().filter(|(_, upload)| upload.starts_with(PNG_SIGNATURE))
-    {
+    for (name, upload) in small().into_iter().filter(|(_, upload)| upload.starts_with(PNG_SIGNATURE)) {
         for place in PNG_SIGNATURE.len()..upload.len() {
             for change in [0x01, 0x80, 0xff] {
                 let mut changed = upload.clone();
                 changed[place] ^= change;
-                try_all(
-                    &format!("{name} with byte {place} ^ {change}"),
-                    &with_right_checksums(&changed),
-                );
+                try_all(&format!("{name} with byte {place} ^ {change}"), &with_right_checksums(&changed));
             }
         }
     }
@@ -91,9 +83,7 @@ fn with_right_checksums(png: &[u8]) -> Vec<u8> {
     while let Some((header, after)) = rest.split_first_chunk::<8>() {
         let length = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
         let length = usize::try_from(length).expect("64 bits");
-        let Some((data, after)) =
-            after.split_at_checked(length).filter(|(_, after)| after.len() >= 4)
-        else {
+        let Some((data, after)) = after.split_at_checked(length).filter(|(_, after)| after.len() >= 4) else {
             break;
         };
         fixed.extend(chunk([header[4], header[5], header[6], header[7]], data));
@@ -136,8 +126,7 @@ fn chunks_and_segments_in_the_wrong_order_are_refused() {
     }
 
     let good = jpeg(&corners(8, 8));
-    let place =
-        |marker: u8| good.windows(2).position(|pair| pair == [0xff, marker]).expect("it is there");
+    let place = |marker: u8| good.windows(2).position(|pair| pair == [0xff, marker]).expect("it is there");
     let (frame, scan) = (place(0xc0), place(0xda));
     let frame_header = &good[frame..frame + 19];
     for upload in [

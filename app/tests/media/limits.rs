@@ -6,8 +6,8 @@ use image::{DynamicImage, Rgba, RgbaImage};
 use triptych::media::{Limits, MediaError, inspect, thumbnail};
 
 use crate::samples::{
-    CMYK_JPEG, PNG_SIGNATURE, PROGRESSIVE_JPEG, bitstream, chunk, corners, gif, inspected, jpeg,
-    png, png_header, refused, riff, segment, vp8x, webp, with_segments, zlib,
+    CMYK_JPEG, PNG_SIGNATURE, PROGRESSIVE_JPEG, bitstream, chunk, corners, gif, inspected, jpeg, png, png_header,
+    refused, riff, segment, vp8x, webp, with_segments, zlib,
 };
 
 fn assert_refused(code: &str, upload: &[u8]) -> MediaError {
@@ -84,8 +84,7 @@ fn a_thumbnail_is_held_to_its_own_limits() {
     ] {
         assert!(thumbnail(&picture, &limits).is_err(), "{limits:?}");
     }
-    let exact =
-        Limits { max_side: 300, max_pixels: 60_000, max_decoded_bytes: 180_000, max_frames: 1 };
+    let exact = Limits { max_side: 300, max_pixels: 60_000, max_decoded_bytes: 180_000, max_frames: 1 };
     assert!(thumbnail(&picture, &exact).is_ok());
 }
 
@@ -156,10 +155,7 @@ fn other_files_are_named() {
     ] {
         let error = refused(upload);
         assert!(error.to_string().starts_with(expected), "{error}");
-        assert!(
-            upload.is_empty()
-                || error.to_string().ends_with("JPEG, PNG, GIF and WebP are accepted.")
-        );
+        assert!(upload.is_empty() || error.to_string().ends_with("JPEG, PNG, GIF and WebP are accepted."));
     }
 }
 

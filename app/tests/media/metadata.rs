@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 use triptych::domain::PictureKind;
 
 use crate::samples::{
-    bitstream, chunk, contains, corners, decoded, exif, gif, inspected, jpeg, png, riff, segment,
-    small, vp8x, webp, with_chunks, with_segments, zlib,
+    bitstream, chunk, contains, corners, decoded, exif, gif, inspected, jpeg, png, riff, segment, small, vp8x, webp,
+    with_chunks, with_segments, zlib,
 };
 
 const CANARY: &[u8] = b"GPS 48.8584N 2.2945E";
@@ -22,8 +22,7 @@ fn assert_clean(name: &str, upload: &[u8]) {
 #[test]
 fn a_jpeg_loses_its_metadata() {
     let plain = jpeg(&corners(16, 12));
-    let with =
-        |marker, prefix: &[u8]| with_segments(&plain, &[(marker, &[prefix, CANARY].concat())]);
+    let with = |marker, prefix: &[u8]| with_segments(&plain, &[(marker, &[prefix, CANARY].concat())]);
     let exif = [b"Exif\0\0", &exif(1, CANARY)[..]].concat();
     for (name, upload) in [
         ("EXIF", with_segments(&plain, &[(0xe1, &exif)])),
@@ -58,8 +57,7 @@ fn a_jpeg_loses_what_stands_between_its_parts() {
 #[test]
 fn a_png_loses_its_metadata() {
     let plain = png(&corners(16, 12));
-    let with =
-        |name: &[u8; 4], prefix: &[u8]| with_chunks(&plain, &[(name, &[prefix, CANARY].concat())]);
+    let with = |name: &[u8; 4], prefix: &[u8]| with_chunks(&plain, &[(name, &[prefix, CANARY].concat())]);
     let end = plain.len() - 12;
     let late = chunk(*b"tEXt", &[b"Comment\0", CANARY].concat());
     for (name, upload) in [
@@ -132,10 +130,7 @@ fn pictures_without_metadata_keep_their_pixels_and_are_stable() {
         let again = inspected(&picture.bytes);
         assert_eq!(again.bytes, picture.bytes, "{name}");
         assert_eq!((again.sha256, again.md5), (picture.sha256, picture.md5), "{name}");
-        assert_eq!(
-            (again.width, again.height, again.frames),
-            (picture.width, picture.height, picture.frames)
-        );
+        assert_eq!((again.width, again.height, again.frames), (picture.width, picture.height, picture.frames));
     }
 }
 
@@ -156,8 +151,7 @@ fn a_colour_profile_is_kept_unless_it_is_a_bomb() {
     let keeps = |upload: &[u8], wanted: &[u8]| contains(&inspected(upload).bytes, wanted);
 
     let plain = jpeg(&corners(16, 12));
-    let piece =
-        |number, count, part: &[u8]| [b"ICC_PROFILE\0", &[number, count][..], part].concat();
+    let piece = |number, count, part: &[u8]| [b"ICC_PROFILE\0", &[number, count][..], part].concat();
     let (first, second) = profile.split_at(700);
     let two = [(0xe2, &piece(2, 2, second)[..]), (0xe2, &piece(1, 2, first)[..])];
     let stored = inspected(&with_segments(&plain, &two)).bytes;

@@ -5,8 +5,8 @@ use image::{DynamicImage, ImageDecoder, ImageReader};
 use triptych::media::{Inspected, Thumbnail};
 
 use crate::samples::{
-    BLUE, GREEN, RED, YELLOW, bitstream, contains, corners, decoded, exif, inspected, is_near,
-    jpeg, png, riff, thumbnailed, vp8x, webp, with_chunks, with_segments,
+    BLUE, GREEN, RED, YELLOW, bitstream, contains, corners, decoded, exif, inspected, is_near, jpeg, png, riff,
+    thumbnailed, vp8x, webp, with_chunks, with_segments,
 };
 
 const CANARY: &[u8] = b"48.8584N 2.2945E";
@@ -40,8 +40,7 @@ fn assert_upright(name: &str, picture: &Inspected, thumbnail: &Thumbnail) {
 fn assert_stored(name: &str, picture: &Inspected, orientation: Orientation) {
     assert!(!contains(&picture.bytes, CANARY), "{name}");
     let reader = ImageReader::new(std::io::Cursor::new(&picture.bytes));
-    let mut decoder =
-        reader.with_guessed_format().expect("in memory").into_decoder().expect("a picture");
+    let mut decoder = reader.with_guessed_format().expect("in memory").into_decoder().expect("a picture");
     assert_eq!(decoder.orientation().ok(), Some(orientation), "{name}");
     let has_exif = decoder.exif_metadata().is_ok_and(|exif| exif.is_some());
     assert_eq!(has_exif, orientation != Orientation::NoTransforms, "{name}");
@@ -84,8 +83,7 @@ fn webp_is_turned() {
         let picture = as_stored(corners(400, 200), orientation);
         let stored = webp(&picture);
         let header = vp8x(0x08, picture.width(), picture.height());
-        let upload =
-            riff(&[(b"VP8X", &header), bitstream(&stored), (b"EXIF", &exif(value, CANARY))]);
+        let upload = riff(&[(b"VP8X", &header), bitstream(&stored), (b"EXIF", &exif(value, CANARY))]);
         assert_turned(&format!("WebP {value}"), &upload, orientation);
     }
 }

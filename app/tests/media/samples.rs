@@ -151,7 +151,7 @@ pub(crate) fn segment(marker: u8, payload: &[u8]) -> Vec<u8> {
 pub(crate) fn with_chunks(png: &[u8], chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
     let mut bytes = png[..33].to_vec();
     for (name, data) in chunks {
-        bytes.extend(chunk(*name, data));
+        bytes.extend(chunk(**name, data));
     }
     bytes.extend(&png[33..]);
     bytes
@@ -168,8 +168,7 @@ pub(crate) fn chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
 pub(crate) const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 pub(crate) fn png_header(width: u32, height: u32, depth: u8, colour: u8) -> Vec<u8> {
-    let data =
-        [&width.to_be_bytes()[..], &height.to_be_bytes(), &[depth, colour, 0, 0, 0]].concat();
+    let data = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[depth, colour, 0, 0, 0]].concat();
     chunk(*b"IHDR", &data)
 }
 

@@ -4,9 +4,8 @@ use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgba, RgbaImage};
 use triptych::domain::PictureKind;
 
 use crate::samples::{
-    ALPHA_WEBP, BLUE, CMYK_JPEG, GREEN, LOSSY_WEBP, PROGRESSIVE_JPEG, RED, YCCK_JPEG, YELLOW,
-    contains, corners, decoded, gif, inspected, is_near, jpeg, palette_png, png, see_through,
-    small, thumbnailed, webp, with_segments,
+    ALPHA_WEBP, BLUE, CMYK_JPEG, GREEN, LOSSY_WEBP, PROGRESSIVE_JPEG, RED, YCCK_JPEG, YELLOW, contains, corners,
+    decoded, gif, inspected, is_near, jpeg, palette_png, png, see_through, small, thumbnailed, webp, with_segments,
 };
 
 #[test]
@@ -32,8 +31,7 @@ fn big_pictures_shrink_in_proportion() {
         (251, 251, (250, 250)),
     ] {
         let picture = corners(width, height);
-        let uploads =
-            [jpeg(&picture), png(&picture), webp(&picture), gif(vec![picture.to_rgba8()])];
+        let uploads = [jpeg(&picture), png(&picture), webp(&picture), gif(vec![picture.to_rgba8()])];
         for upload in uploads {
             let thumbnail = thumbnailed(&upload);
             assert_eq!((thumbnail.width, thumbnail.height), expected);
@@ -47,9 +45,7 @@ fn big_pictures_shrink_in_proportion() {
 fn colours_stay_where_they_are() {
     let picture = corners(600, 400);
     let deep = DynamicImage::from(picture.to_rgb16());
-    for upload in
-        [jpeg(&picture), png(&picture), png(&deep), webp(&picture), gif(vec![picture.to_rgba8()])]
-    {
+    for upload in [jpeg(&picture), png(&picture), png(&deep), webp(&picture), gif(vec![picture.to_rgba8()])] {
         let thumbnail = thumbnailed(&upload);
         assert_eq!(thumbnail.kind, PictureKind::Jpeg);
         let pixels = decoded(&thumbnail.bytes).to_rgb8();
@@ -63,9 +59,7 @@ fn colours_stay_where_they_are() {
 #[test]
 fn grey_stays_grey_in_any_depth() {
     let grey = GrayImage::from_fn(400, 300, |x, _| Luma([if x < 200 { 40 } else { 210 }]));
-    let deep = ImageBuffer::from_fn(400, 300, |x, _| {
-        Luma([if x < 200 { 40 * 257_u16 } else { 210 * 257 }])
-    });
+    let deep = ImageBuffer::from_fn(400, 300, |x, _| Luma([if x < 200 { 40 * 257_u16 } else { 210 * 257 }]));
     for upload in [jpeg(&grey.clone().into()), png(&grey.into()), png(&deep.into())] {
         let thumbnail = thumbnailed(&upload);
         let pixels = decoded(&thumbnail.bytes);

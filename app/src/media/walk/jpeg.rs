@@ -106,9 +106,7 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
             0xfe => self.payload().map(|_| ()),
-            0xc3 | 0xc5..=0xc7 | 0xdc | 0xde | 0xdf => {
-                Err(unsupported("lossless or hierarchical coding"))
-            }
+            0xc3 | 0xc5..=0xc7 | 0xdc | 0xde | 0xdf => Err(unsupported("lossless or hierarchical coding")),
             0xc8..=0xcf => Err(unsupported("arithmetic coding")),
             0xd8 => Err(self.reader.corrupt("a second start of image")),
             _ => Err(self.reader.corrupt("a marker that belongs to no picture")),
@@ -128,9 +126,7 @@ impl<'a> Walk<'a> {
     fn application(&mut self, marker: u8, payload: &'a [u8]) {
         match marker {
             0xe0 => {
-                if let Some(jfif) =
-                    payload.strip_prefix(b"JFIF\0").and_then(|rest| rest.first_chunk())
-                {
+                if let Some(jfif) = payload.strip_prefix(b"JFIF\0").and_then(|rest| rest.first_chunk()) {
                     self.jfif = Some(*jfif);
                 }
             }
@@ -139,9 +135,7 @@ impl<'a> Walk<'a> {
             }
             0xe2 => self.icc.extend(payload.strip_prefix(ICC_PREFIX)),
             0xee => {
-                if let Some(adobe) =
-                    payload.strip_prefix(b"Adobe").and_then(|rest| rest.first_chunk())
-                {
+                if let Some(adobe) = payload.strip_prefix(b"Adobe").and_then(|rest| rest.first_chunk()) {
                     self.adobe = Some(*adobe);
                 }
             }
@@ -239,8 +233,7 @@ struct Component {
 impl Frame {
     fn parse(marker: u8, payload: &[u8]) -> Result<Self, MediaError> {
         let corrupt = |detail| Err(MediaError::corrupt(PictureKind::Jpeg, detail));
-        let [precision, height_high, height_low, width_high, width_low, count, rest @ ..] = payload
-        else {
+        let [precision, height_high, height_low, width_high, width_low, count, rest @ ..] = payload else {
             return corrupt("a frame header that is too short");
         };
         let width = u32::from(u16::from_be_bytes([*width_high, *width_low]));
@@ -282,9 +275,8 @@ impl Frame {
         let across = |component: &Component| {
             (u64::from(self.width) * component.horizontal).div_ceil(8 * horizontal.unwrap_or(1))
         };
-        let down = |component: &Component| {
-            (u64::from(self.height) * component.vertical).div_ceil(8 * vertical.unwrap_or(1))
-        };
+        let down =
+            |component: &Component| (u64::from(self.height) * component.vertical).div_ceil(8 * vertical.unwrap_or(1));
         self.components.iter().map(|component| across(component) * down(component)).sum()
     }
 

@@ -253,11 +253,7 @@ impl Walk<'_> {
     fn start_animation(&mut self, chunk: &Chunk<'_>) -> Result<(), MediaError> {
         let mut reader = Reader::new(PictureKind::Png, chunk.data);
         let promised = reader.u32_be()?;
-        if self.animation.is_some()
-            || self.data != Data::Before
-            || chunk.data.len() != 8
-            || promised == 0
-        {
+        if self.animation.is_some() || self.data != Data::Before || chunk.data.len() != 8 || promised == 0 {
             return Err(self.reader.corrupt("an animation header that does not fit"));
         }
         self.limits.check_frames(promised)?;
@@ -270,13 +266,11 @@ impl Walk<'_> {
         let Some(animation) = &mut self.animation else { return Ok(()) };
         let mut reader = Reader::new(PictureKind::Png, chunk.data);
         let sequence = reader.u32_be()?;
-        let [width, height, x, y] =
-            [reader.u32_be()?, reader.u32_be()?, reader.u32_be()?, reader.u32_be()?];
+        let [width, height, x, y] = [reader.u32_be()?, reader.u32_be()?, reader.u32_be()?, reader.u32_be()?];
         let inside = u64::from(x) + u64::from(width) <= self.header.width.into()
             && u64::from(y) + u64::from(height) <= self.header.height.into();
         // The image data is the first frame if it is announced, and then fills the canvas.
-        let whole =
-            self.data != Data::Before || (width, height) == (self.header.width, self.header.height);
+        let whole = self.data != Data::Before || (width, height) == (self.header.width, self.header.height);
         if chunk.data.len() != 26
             || sequence != animation.sequence
             || animation.awaits_data
@@ -317,12 +311,7 @@ impl Walk<'_> {
         }
     }
 
-    fn finish(
-        self,
-        signature: &[u8],
-        header: &Chunk<'_>,
-        end: &Chunk<'_>,
-    ) -> Result<Walked, MediaError> {
+    fn finish(self, signature: &[u8], header: &Chunk<'_>, end: &Chunk<'_>) -> Result<Walked, MediaError> {
         if self.data == Data::Before || !end.data.is_empty() {
             return Err(self.reader.corrupt("no image data before the end"));
         }
@@ -356,8 +345,7 @@ fn profile_fits(data: &[u8]) -> bool {
     let Some(end) = data.iter().take(80).position(|byte| *byte == 0) else { return false };
     let Some([0, compressed @ ..]) = data.get(end + 1..) else { return false };
     let limit = MAX_ICC_BYTES as u64 + 1;
-    let inflated =
-        std::io::copy(&mut ZlibDecoder::new(compressed).take(limit), &mut std::io::sink());
+    let inflated = std::io::copy(&mut ZlibDecoder::new(compressed).take(limit), &mut std::io::sink());
     end > 0 && compressed.len() <= MAX_ICC_BYTES && inflated.is_ok_and(|bytes| bytes < limit)
 }
 

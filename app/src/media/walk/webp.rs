@@ -277,18 +277,7 @@ impl<'a> Extended<'a> {
         }
         let [width_low, width_middle, width_high, _] = (self.width - 1).to_le_bytes();
         let [height_low, height_middle, height_high, _] = (self.height - 1).to_le_bytes();
-        let header = [
-            flags,
-            0,
-            0,
-            0,
-            width_low,
-            width_middle,
-            width_high,
-            height_low,
-            height_middle,
-            height_high,
-        ];
+        let header = [flags, 0, 0, 0, width_low, width_middle, width_high, height_low, height_middle, height_high];
         let mut body = Vec::with_capacity(images.len() + 128);
         put_chunk(&mut body, *b"VP8X", &header);
         if let Some(profile) = self.profile {

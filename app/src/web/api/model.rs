@@ -99,7 +99,10 @@ pub(super) fn catalog<'a>(threads: &'a [ThreadPosts], limits: &BoardLimits) -> V
         }
         opening
     };
-    pages(threads, limits.threads_per_page, |page, threads| CatalogPage { page, threads: threads.iter().map(item).collect() })
+    pages(threads, limits.threads_per_page, |page, threads| CatalogPage {
+        page,
+        threads: threads.iter().map(item).collect(),
+    })
 }
 
 fn pages<'a, T>(threads: &'a [ThreadPosts], per_page: u32, page: impl Fn(usize, &'a [ThreadPosts]) -> T) -> Vec<T> {
