@@ -58,7 +58,7 @@ pub fn run() -> ExitCode {
         Command::Assets { folder } => {
             Assets::new().export(&folder).with_context(|| format!("writing to {}", folder.display()))
         }
-        command => with_runtime(command),
+        command => with_runtime(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,7 +69,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn with_runtime(command: Command) -> anyhow::Result<()> {
+fn with_runtime(command: &Command) -> anyhow::Result<()> {
     let (filter, json) = config::log(&environment)?;
     // All problems with the configuration come before the first line of the log.
     let work: std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>> = match command {

@@ -160,7 +160,7 @@ impl ServeConfig {
             database: database?,
             store: store?,
             secret: secret?,
-            public_url: public_url?,
+            public_url,
             trusted_proxies: trusted_proxies?,
             title: title?,
             posts,
@@ -229,7 +229,7 @@ pub fn log(lookup: Lookup<'_>) -> Result<(String, bool), Problems> {
 
 fn database(reader: &mut Reader<'_>) -> Option<DatabaseConfig> {
     let url = reader.checked_secret("TRIPTYCH_DATABASE_URL", crate::db::check_url);
-    let connections = reader.number("TRIPTYCH_DATABASE_CONNECTIONS", 2, 1000);
+    let connections = reader.number("TRIPTYCH_DATABASE_CONNECTIONS", 2..=1000);
     Some(DatabaseConfig { url: url?, connections: connections? })
 }
 
@@ -254,9 +254,9 @@ fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
 }
 
 fn post_limits(reader: &mut Reader<'_>) -> Option<PostLimits> {
-    let files = reader.number("TRIPTYCH_MAX_FILES", 1, 20);
+    let files = reader.number("TRIPTYCH_MAX_FILES", 1..=20);
     let file_bytes = reader.bytes("TRIPTYCH_MAX_FILE_SIZE");
-    let comment_chars = reader.number("TRIPTYCH_MAX_COMMENT", 1, 100_000);
+    let comment_chars = reader.number("TRIPTYCH_MAX_COMMENT", 1..=100_000);
     Some(PostLimits {
         files: files?,
         file_bytes: usize::try_from(file_bytes?).ok()?,
@@ -267,17 +267,17 @@ fn post_limits(reader: &mut Reader<'_>) -> Option<PostLimits> {
 }
 
 fn board_limits(reader: &mut Reader<'_>) -> Option<BoardLimits> {
-    let threads_per_page = reader.number("TRIPTYCH_THREADS_PER_PAGE", 1, 100);
-    let pages = reader.number("TRIPTYCH_PAGES", 1, 100);
-    let bump_limit = reader.number("TRIPTYCH_BUMP_LIMIT", 1, 1_000_000);
+    let threads_per_page = reader.number("TRIPTYCH_THREADS_PER_PAGE", 1..=100);
+    let pages = reader.number("TRIPTYCH_PAGES", 1..=100);
+    let bump_limit = reader.number("TRIPTYCH_BUMP_LIMIT", 1..=1_000_000);
     Some(BoardLimits { threads_per_page: threads_per_page?, pages: pages?, bump_limit: bump_limit? })
 }
 
 fn picture_limits(reader: &mut Reader<'_>) -> Option<Limits> {
-    let side = reader.number("TRIPTYCH_MAX_SIDE", 1, 65_535);
-    let pixels = reader.number("TRIPTYCH_MAX_PIXELS", 1, 1_000_000_000);
+    let side = reader.number("TRIPTYCH_MAX_SIDE", 1..=65_535);
+    let pixels = reader.number("TRIPTYCH_MAX_PIXELS", 1..=1_000_000_000);
     let decoded_bytes = reader.bytes("TRIPTYCH_MAX_DECODED_SIZE");
-    let frames = reader.number("TRIPTYCH_MAX_FRAMES", 1, 100_000);
+    let frames = reader.number("TRIPTYCH_MAX_FRAMES", 1..=100_000);
     Some(Limits { max_side: side?, max_pixels: pixels?, max_decoded_bytes: decoded_bytes?, max_frames: frames? })
 }
 

@@ -1,6 +1,7 @@
 //! Reads variables one by one and gathers what is wrong with them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -90,12 +91,9 @@ impl<'a> Reader<'a> {
         self.checked(name, |text| text.parse().map_err(|error| format!("is {text:?}: {error}")))
     }
 
-    /// `Some(None)` when the variable is not set.
-    pub(super) fn optional<T>(&mut self, name: &str, check: impl Fn(&str) -> Result<T, String>) -> Option<Option<T>> {
-        match self.value(name) {
-            None => Some(None),
-            Some(_) => self.checked(name, check).map(Some),
-        }
+    /// `None` when the variable is not set, and when it is wrong, which is then a problem.
+    pub(super) fn optional<T>(&mut self, name: &str, check: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        self.value(name).and_then(|_| self.checked(name, check))
     }
 
     /// A secret that `check` accepts. What `check` says must not repeat the secret.
@@ -128,17 +126,12 @@ impl<'a> Reader<'a> {
         (self.problems.len() == before).then_some(list)
     }
 
-    pub(super) fn number<T: FromStr + PartialOrd + fmt::Display>(
-        &mut self,
-        name: &str,
-        least: T,
-        most: T,
-    ) -> Option<T> {
+    pub(super) fn number<T: TryFrom<u64>>(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<T> {
         self.checked(name, |text| {
-            text.parse()
-                .ok()
-                .filter(|number| (&least..=&most).contains(&number))
-                .ok_or_else(|| format!("is {text:?}; a whole number from {least} to {most} is needed"))
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+                format!("is {text:?}; a whole number from {} to {} is needed", range.start(), range.end())
+            })
         })
     }
 

@@ -206,6 +206,7 @@ pub fn unknown(names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// The environment, in which the host name stands in for the name of the replica.
+#[must_use]
 pub fn environment(name: &str) -> Option<String> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     set(name).or_else(|| if name == "TRIPTYCH_REPLICA" { set("HOSTNAME") } else { None })

@@ -124,5 +124,5 @@ pub fn migration_may_pass(error: &MigrateError) -> bool {
 /// Whether a statement was refused because this transaction and another waited for each other.
 #[must_use]
 pub fn is_conflict(error: &Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code.starts_with("40"))
+    matches!(error, Error::Database(error) if error.code().is_some_and(|code| code.starts_with("40")))
 }

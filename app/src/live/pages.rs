@@ -92,9 +92,15 @@ impl Pages {
         &self,
         key: PageKey,
         version: PageVersion,
-        render: impl Future<Output = Result<Page, AppError>>,
+        render: impl AsyncFnOnce() -> Result<Page, AppError>,
     ) -> Result<Arc<Page>, AppError> {
-        let page = self.kept.try_get_with((key, version), async { render.await.map(Arc::new) }).await;
+        let key = (key, version);
+        if let Some(page) = self.kept.get(&key).await {
+            return Ok(page);
+        }
+        // Boxed, because rendering holds a lot and most requests never come here.
+        let rendered = Box::pin(async { render().await.map(Arc::new) });
+        let page = self.kept.try_get_with(key, rendered).await;
         page.map_err(|error| AppError::clone(&error))
     }
 }

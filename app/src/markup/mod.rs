@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn quoted_posts_are_listed_once_in_order_and_only_so_many() {
         assert_eq!(quoted_posts(">>3 >>1\n>>3 >>>2"), [PostNo(3), PostNo(1), PostNo(2)]);
-        let flood: String = (1..500).map(|n| format!(">>{n} ")).collect();
+        let flood = (1..500).map(|n| format!(">>{n}")).collect::<Vec<_>>().join(" ");
         assert_eq!(quoted_posts(&flood).len(), 100);
     }
 

@@ -27,10 +27,9 @@ pub enum Span<'a> {
 
 /// Splits a comment into lines.
 pub(super) fn lines(comment: &str) -> impl Iterator<Item = Line<'_>> {
-    comment.split('\n').map(|line| {
-        let quotes_post = matches!(post_reference(line), Some((_, _)));
-        Line { quote: line.starts_with('>') && !quotes_post, spans: spans(line) }
-    })
+    comment
+        .split('\n')
+        .map(|line| Line { quote: line.starts_with('>') && post_reference(line).is_none(), spans: spans(line) })
 }
 
 /// The posts that a comment quotes, each once, in order, a hundred at the most.
@@ -54,30 +53,26 @@ pub fn quoted_posts(comment: &str) -> Vec<PostNo> {
 
 fn spans(line: &str) -> Vec<Span<'_>> {
     let mut spans = Vec::new();
-    let mut rest = line;
-    let mut text_length = 0;
+    // What is left of the line, and how much of it has been passed over without becoming a span.
+    let (mut rest, mut passed) = (line, 0);
     let mut before = ' ';
-    // `rest` always starts with the text that has been passed over and not yet been made a span.
-    loop {
-        let Some((text, tail)) = rest.split_at_checked(text_length) else { break };
-        let found = match tail.chars().next() {
-            None => {
-                push_text(&mut spans, text);
-                break;
-            }
-            Some('>') => post_reference(tail),
-            Some('h') if !before.is_alphanumeric() => web_address(tail),
-            Some(_) => None,
+    while let Some((text, tail)) = rest.split_at_checked(passed) {
+        let Some(next) = tail.chars().next() else {
+            push_text(&mut spans, text);
+            break;
+        };
+        let found = match next {
+            '>' => post_reference(tail),
+            'h' if !before.is_alphanumeric() => web_address(tail),
+            _ => None,
         };
         if let Some((span, after)) = found {
             push_text(&mut spans, text);
             spans.push(span);
-            rest = after;
-            text_length = 0;
-            before = ' ';
+            (rest, passed, before) = (after, 0, ' ');
         } else {
-            before = tail.chars().next().unwrap_or(' ');
-            text_length += before.len_utf8();
+            passed += next.len_utf8();
+            before = next;
         }
     }
     spans

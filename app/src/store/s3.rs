@@ -8,6 +8,7 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
 };
 use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
+use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use base64::Engine as _;
@@ -124,7 +125,7 @@ impl Store {
             .await;
         match answer {
             Ok(answer) => Ok(Download { length: answer.content_length.unwrap_or_default(), body: answer.body }),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => Err(Error::Missing),
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => Err(Error::Missing),
             Err(error) => Err(unavailable(&error)),
         }
     }

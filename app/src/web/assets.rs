@@ -27,8 +27,8 @@ pub struct Asset {
 impl Asset {
     fn new(stem: &str, extension: &str, content_type: &'static str, text: &str) -> Self {
         let hash = Sha256::digest(text.as_bytes());
-        let hash: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        Self { name: format!("{stem}.{hash}.{extension}"), content: Page::new(content_type, text.to_owned()) }
+        let hash = hash.iter().take(6).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+        Self { name: format!("{stem}.{hash:012x}.{extension}"), content: Page::new(content_type, text.to_owned()) }
     }
 
     /// `/static/style.0123456789ab.css`

@@ -4,12 +4,13 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::edge::request_id;
 use super::negotiate::wants_json;
 use super::views::ErrorPage;
 use super::{api, form, pages};
-use crate::domain::{Board, Destination, Draft, Refusal, RefusalKind};
+use crate::domain::{Draft, PostNo, Refusal, RefusalKind};
 use crate::error::{AppError, RETRY_AFTER_SECONDS};
 use crate::state::AppState;
 
@@ -65,34 +66,36 @@ pub(super) fn render(request: &HttpRequest, state: &AppState, error: &AppError) 
     page(request, state, error, None)
 }
 
-/// A post that was refused: the same form again, with everything that was typed into it.
+/// A post that was refused, as far as it can be shown in a form again.
+#[derive(Debug)]
+pub(super) struct RefusedPost<'a> {
+    /// Board of the address.
+    pub(super) slug: &'a str,
+    /// The thread that it was to answer.
+    pub(super) thread: Option<PostNo>,
+    /// What was typed.
+    pub(super) draft: &'a Draft,
+    /// The key of the form that was sent: should the post have been made after all, sending the form again finds it.
+    pub(super) key: Option<Uuid>,
+}
+
+/// The same form again, with everything that was typed into it.
 pub(super) fn refused_post(
     request: &HttpRequest,
     state: &AppState,
-    slug: &str,
-    destination: Option<Destination>,
-    draft: &Draft,
+    refused: &RefusedPost<'_>,
     error: &AppError,
 ) -> HttpResponse {
     log(request, error);
-    let boards = state.boards.last_known();
-    let board = boards.find(slug).ok();
-    page(request, state, error, board.map(|board| (board, destination, draft)))
+    page(request, state, error, Some(refused))
 }
 
-fn page(
-    request: &HttpRequest,
-    state: &AppState,
-    error: &AppError,
-    refused: Option<(&Board, Option<Destination>, &Draft)>,
-) -> HttpResponse {
+fn page(request: &HttpRequest, state: &AppState, error: &AppError, refused: Option<&RefusedPost<'_>>) -> HttpResponse {
     let boards = state.boards.last_known();
-    let form = refused.map(|(board, destination, draft)| {
-        let thread = match destination {
-            Some(Destination::Reply(no)) => Some(no),
-            Some(Destination::NewThread) | None => None,
-        };
-        pages::form(state, board, thread, draft, true)
+    let form = refused.and_then(|refused| {
+        let board = boards.find(refused.slug).ok()?;
+        let key = refused.key.unwrap_or_else(Uuid::new_v4);
+        Some(pages::form(state, board, refused.thread, refused.draft, key, true))
     });
     let back = form.as_ref().map(|form| match form.thread {
         Some(no) => format!("/{}/res/{no}.html", form.board.slug),

@@ -48,7 +48,7 @@ pub(super) async fn page(
     state: &AppState,
     key: PageKey,
     version: Version,
-    render: impl Future<Output = Result<Page, AppError>>,
+    render: impl AsyncFnOnce() -> Result<Page, AppError>,
 ) -> Result<HttpResponse, AppError> {
     if let Some(unchanged) = unchanged(request, &version) {
         return Ok(unchanged);
@@ -61,11 +61,11 @@ pub(super) async fn page(
 pub(super) async fn unkept(
     request: &HttpRequest,
     version: Version,
-    render: impl Future<Output = Result<Page, AppError>>,
+    render: impl AsyncFnOnce() -> Result<Page, AppError>,
 ) -> Result<HttpResponse, AppError> {
     match unchanged(request, &version) {
         Some(unchanged) => Ok(unchanged),
-        None => Ok(answer(request, &version, &render.await?)),
+        None => Ok(answer(request, &version, &Box::pin(render()).await?)),
     }
 }
 

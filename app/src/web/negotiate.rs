@@ -5,7 +5,7 @@ use actix_web::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 
 /// Whether errors and answers are wanted as JSON rather than as a page.
 pub(super) fn wants_json(request: &HttpRequest) -> bool {
-    if request.path().ends_with(".json") {
+    if request.path().rsplit_once('.').is_some_and(|(_, extension)| extension == "json") {
         return true;
     }
     let accept = header(request, ACCEPT);

@@ -30,9 +30,10 @@ pub(super) fn form<'a>(
     board: &'a Board,
     thread: Option<PostNo>,
     draft: &'a Draft,
+    key: Uuid,
     open: bool,
 ) -> PostForm<'a> {
-    PostForm { board, thread, key: Uuid::new_v4(), draft, limits: &state.config.posts, open }
+    PostForm { board, thread, key, draft, limits: &state.config.posts, open }
 }
 
 /// Renders a template to a page.
@@ -51,7 +52,7 @@ fn redirect(path: &str) -> HttpResponse {
 pub(super) async fn home(request: HttpRequest, state: State) -> Answer {
     let (boards, version) = fresh::check(&state, Subject::Site).await?;
     let version = version.ok_or_else(|| AppError::Internal("the site has no version".to_owned()))?;
-    fresh::page(&request, &state, PageKey::Home, version, async {
+    fresh::page(&request, &state, PageKey::Home, version, async || {
         let home = reading::home(&state.pool).await?;
         let newest: Vec<NewPicture<'_>> = home
             .newest
@@ -86,7 +87,7 @@ async fn numbered_index(request: &HttpRequest, state: &AppState, slug: &str, pag
     if page == 0 || page > state.config.boards.pages {
         return Err(no_page(&page.to_string()));
     }
-    fresh::page(request, state, PageKey::Index(board.id, page), version, async {
+    fresh::page(request, state, PageKey::Index(board.id, page), version, async || {
         let read = reading::index(&state.pool, board.id, page - 1, state.config.boards.threads_per_page).await?;
         if page > read.pages {
             return Err(no_page(&page.to_string()));
@@ -97,7 +98,7 @@ async fn numbered_index(request: &HttpRequest, state: &AppState, slug: &str, pag
             threads: &read.threads,
             page,
             pages: read.pages,
-            form: form(state, &board, None, &Draft::default(), false),
+            form: form(state, &board, None, &Draft::default(), Uuid::new_v4(), false),
         })
     })
     .await
@@ -133,7 +134,7 @@ pub(super) async fn catalog(
     let (boards, board, version) = fresh::board(&state, &slug).await?;
     let sort = CatalogSort::from_value(&query.sort).unwrap_or_default();
     let filter = query.q.trim().to_owned();
-    let render = async {
+    let render = async || {
         let mut threads = reading::live_threads(&state.pool, board.id, 0).await?;
         arrange(&mut threads, sort, &filter);
         html(&CatalogPage { layout: layout(&state, &boards), board: &board, threads: &threads, sort, filter: &filter })
@@ -166,11 +167,11 @@ pub(super) async fn thread(request: HttpRequest, state: State, path: web::Path<(
     let Some((boards, board, version)) = thread_version(&state, &slug, no).await? else {
         return elsewhere(&state, &slug, no).await;
     };
-    fresh::page(&request, &state, PageKey::Thread(no), version, async {
+    fresh::page(&request, &state, PageKey::Thread(no), version, async || {
         let posts = reading::thread(&state.pool, no).await?.ok_or_else(|| fresh::no_thread(&number))?;
         let closed = posts.thread.locked || posts.thread.archived || board.locked;
         let draft = Draft::default();
-        let form = (!closed).then(|| form(&state, &board, Some(no), &draft, true));
+        let form = (!closed).then(|| form(&state, &board, Some(no), &draft, Uuid::new_v4(), true));
         html(&ThreadPage { layout: layout(&state, &boards), board: &board, posts: &posts, form })
     })
     .await

@@ -7,9 +7,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::errors::{self, RefusedPost};
 use super::form::{self, Form};
 use super::negotiate::{header, wants_json};
-use super::{address, errors, fresh, origin};
+use super::{address, fresh, origin};
 use crate::domain::{Destination, Draft, PostNo, PostText, Refusal};
 use crate::error::AppError;
 use crate::metrics::PostLabels;
@@ -54,7 +55,15 @@ pub(super) async fn post(
     match done {
         Ok(posted) => Ok(answer(&request, &state, &slug, posted, is_new.then_some(password))),
         Err(error) if wants_json(&request) => Err(error),
-        Err(error) => Ok(errors::refused_post(&request, &state, &slug, destination.ok(), &draft, &error)),
+        Err(error) => {
+            let thread = match destination {
+                Ok(Destination::Reply(no)) => Some(no),
+                Ok(Destination::NewThread) | Err(_) => None,
+            };
+            let key = form.field("key").parse().ok();
+            let refused = RefusedPost { slug: &slug, thread, draft: &draft, key };
+            Ok(errors::refused_post(&request, &state, &refused, &error))
+        }
     }
 }
 

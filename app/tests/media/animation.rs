@@ -85,6 +85,9 @@ fn an_apng_must_have_the_frames_it_promises() {
     let control = plain.windows(4).rposition(|name| name == b"fcTL").expect("a second frame") - 4;
     let without_frame = [&plain[..control], &end].concat();
     assert_eq!(refused(&without_frame).code(), "corrupt_picture");
+    let long = chunk(*b"fcTL", &[&plain[control + 8..control + 34], b"secret"].concat());
+    let longer = [&plain[..control], &long, &plain[control + 38..]].concat();
+    assert_eq!(refused(&longer).code(), "corrupt_picture");
     let doubled = [&plain[..control], &plain[control..data], &plain[control..]].concat();
     assert_eq!(refused(&doubled).code(), "corrupt_picture");
 }

@@ -6,8 +6,8 @@ use image::{DynamicImage, Rgba, RgbaImage};
 use triptych::media::{Limits, MediaError, inspect, thumbnail};
 
 use crate::samples::{
-    CMYK_JPEG, PNG_SIGNATURE, PROGRESSIVE_JPEG, bitstream, chunk, corners, gif, inspected, jpeg, png, png_header,
-    refused, riff, segment, vp8x, webp, with_segments, zlib,
+    CMYK_JPEG, DECODER_PANICS_JPEG, PNG_SIGNATURE, PROGRESSIVE_JPEG, bitstream, chunk, corners, gif, inspected, jpeg,
+    png, png_header, refused, riff, segment, vp8x, webp, with_segments, zlib,
 };
 
 fn assert_refused(code: &str, upload: &[u8]) -> MediaError {
@@ -98,6 +98,9 @@ fn coefficients_of_a_progressive_jpeg_count() {
     assert_eq!(refused.map(|_| ()), Err("too_many_decoded_bytes"));
     assert!(inspect(&jpeg(&corners(16, 12)), &limits(16 * 12 * 3)).is_ok());
     assert!(inspect(CMYK_JPEG, &limits(16 * 12 * 3)).is_ok());
+    // Not progressive, but one scan a component: the decoder must collect them too.
+    assert!(inspect(DECODER_PANICS_JPEG, &limits(16 * 12 * 3)).is_err());
+    assert!(inspect(DECODER_PANICS_JPEG, &limits(16 * 12 * 3 + 10 * 64 * 2)).is_ok());
 }
 
 #[test]

@@ -85,6 +85,8 @@ fn webp_is_turned() {
         let header = vp8x(0x08, picture.width(), picture.height());
         let upload = riff(&[(b"VP8X", &header), bitstream(&stored), (b"EXIF", &exif(value, CANARY))]);
         assert_turned(&format!("WebP {value}"), &upload, orientation);
+        let says_so = inspected(&upload).bytes[20] & 0x08 != 0;
+        assert_eq!(says_so, orientation != Orientation::NoTransforms, "WebP {value}");
     }
 }
 

@@ -51,13 +51,13 @@ fn json(value: &impl Serialize) -> Result<Page, AppError> {
 pub(super) async fn boards(request: HttpRequest, state: State) -> Answer {
     let (boards, version) = fresh::check(&state, Subject::Site).await?;
     let version = version.ok_or_else(|| AppError::Internal("the site has no version".to_owned()))?;
-    let render = async { json(&model::boards(&boards.list, &state.config)) };
+    let render = async || json(&model::boards(&boards.list, &state.config));
     fresh::page(&request, &state, PageKey::BoardsJson, version, render).await.map(open)
 }
 
 pub(super) async fn threads(request: HttpRequest, state: State, slug: web::Path<String>) -> Answer {
     let (_, board, version) = fresh::board(&state, &slug).await?;
-    let render = async {
+    let render = async || {
         let threads = reading::live_threads(&state.pool, board.id, 0).await?;
         json(&model::thread_pages(&threads, state.config.boards.threads_per_page))
     };
@@ -66,7 +66,7 @@ pub(super) async fn threads(request: HttpRequest, state: State, slug: web::Path<
 
 pub(super) async fn catalog(request: HttpRequest, state: State, slug: web::Path<String>) -> Answer {
     let (_, board, version) = fresh::board(&state, &slug).await?;
-    let render = async {
+    let render = async || {
         let threads = reading::live_threads(&state.pool, board.id, LAST_REPLIES).await?;
         json(&model::catalog(&threads, &state.config.boards))
     };
@@ -75,7 +75,7 @@ pub(super) async fn catalog(request: HttpRequest, state: State, slug: web::Path<
 
 pub(super) async fn archive(request: HttpRequest, state: State, slug: web::Path<String>) -> Answer {
     let (_, board, version) = fresh::board(&state, &slug).await?;
-    let render = async { json(&reading::archive(&state.pool, board.id).await?) };
+    let render = async || json(&reading::archive(&state.pool, board.id).await?);
     fresh::page(&request, &state, PageKey::ArchiveJson(board.id), version, render).await.map(open)
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn index(request: HttpRequest, state: State, path: web::Path<(S
     let (_, board, version) = fresh::board(&state, &slug).await?;
     let limits = state.config.boards;
     let number: u32 = page.parse().ok().filter(|number| *number < limits.pages).ok_or_else(|| pages::no_page(&page))?;
-    let render = async {
+    let render = async || {
         let read = reading::index(&state.pool, board.id, number, limits.threads_per_page).await?;
         if number >= read.pages {
             return Err(pages::no_page(&page));
@@ -98,7 +98,7 @@ pub(super) async fn thread(request: HttpRequest, state: State, path: web::Path<(
     let (slug, number) = path.into_inner();
     let no = PostNo(number.parse().map_err(|_| fresh::no_thread(&number))?);
     let (_, _, version) = pages::thread_version(&state, &slug, no).await?.ok_or_else(|| fresh::no_thread(&number))?;
-    let render = async {
+    let render = async || {
         let posts = reading::thread(&state.pool, no).await?.ok_or_else(|| fresh::no_thread(&number))?;
         json(&model::thread(&posts, &state.config.boards))
     };
