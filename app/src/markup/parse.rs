@@ -29,7 +29,7 @@ pub enum Span<'a> {
 pub(super) fn lines(comment: &str) -> impl Iterator<Item = Line<'_>> {
     comment
         .split('\n')
-        .map(|line| Line { quote: line.starts_with('>') && post_reference(line).is_none(), spans: spans(line) })
+        .map(|line| Line { quote: line.starts_with('>') && !starts_with_number(line), spans: spans(line) })
 }
 
 /// The posts that a comment quotes, each once, in order, a hundred at the most.
@@ -76,6 +76,11 @@ fn spans(line: &str) -> Vec<Span<'_>> {
         }
     }
     spans
+}
+
+/// Whether a line begins with `>>` and a digit: meant for a post, also when there can be no such post.
+fn starts_with_number(line: &str) -> bool {
+    line.strip_prefix(">>").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn push_text<'a>(spans: &mut Vec<Span<'a>>, text: &'a str) {
