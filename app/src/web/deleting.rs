@@ -4,6 +4,7 @@ use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
+use super::edge::request_id;
 use super::negotiate::wants_json;
 use super::posting::PASSWORD_COOKIE;
 use super::{form, fresh, origin};
@@ -44,6 +45,8 @@ pub(super) async fn delete(
     };
     let deletion = Deletion { board, posts, password, pictures_only: form.ticked("file_only") };
     let left = deleting::delete(&state.pool, &state.keyed, &deletion).await?;
+    let (posts, pictures_only) = (&deletion.posts, deletion.pictures_only);
+    tracing::info!(request_id = request_id(&request), board = *slug, ?posts, pictures_only, "deleted");
 
     let mut answer = if wants_json(&request) { HttpResponse::Ok() } else { HttpResponse::SeeOther() };
     answer.insert_header((CACHE_CONTROL, "no-store"));

@@ -1,6 +1,6 @@
 //! Pictures, streamed from the blob store. The web tier in front keeps them; this is what it asks.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use actix_web::body::SizedStream;
 use actix_web::http::Method;
@@ -8,6 +8,7 @@ use actix_web::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, ETAG, HttpDate, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use futures_util::stream;
 use uuid::Uuid;
 
@@ -60,65 +61,74 @@ async fn send(
     }
     let length = u64::try_from(shape.bytes).unwrap_or_default();
     let tag = format!("\"{}\"", stored.id);
-    let has_it = |tags: &str| {
-        tags.split(',').any(|sent| {
-            matches!(sent.trim().trim_start_matches("W/"), "*") || sent.trim().trim_start_matches("W/") == tag
-        })
+    let reply = reply(request, &tag, length);
+    let mut answer = match reply {
+        Reply::NotModified => HttpResponse::NotModified(),
+        Reply::NotSatisfiable => HttpResponse::RangeNotSatisfiable(),
+        Reply::Whole => HttpResponse::Ok(),
+        Reply::Part(..) => HttpResponse::PartialContent(),
     };
-    let if_range = header(request, IF_RANGE);
-    let wanted = match header(request, RANGE) {
-        range if request.method() == Method::GET && (if_range.is_empty() || if_range == tag) => part(range, length),
-        _ => Part::Whole,
-    };
-    let mut answer = if has_it(header(request, IF_NONE_MATCH)) {
-        HttpResponse::NotModified()
-    } else {
-        match wanted {
-            Part::Whole => HttpResponse::Ok(),
-            Part::Bytes(..) => HttpResponse::PartialContent(),
-            Part::NotSatisfiable => HttpResponse::RangeNotSatisfiable(),
-        }
-    };
-    let since_1970 = std::time::Duration::from_secs(u64::try_from(stored.created_at.timestamp()).unwrap_or_default());
+    let since_1970 = Duration::from_secs(u64::try_from(stored.created_at.timestamp()).unwrap_or_default());
     answer
         .content_type(shape.kind.media_type())
-        .insert_header((ETAG, tag.clone()))
+        .insert_header((ETAG, tag))
         .insert_header((LAST_MODIFIED, HttpDate::from(SystemTime::UNIX_EPOCH + since_1970)))
         .insert_header((CACHE_CONTROL, IMMUTABLE))
         .insert_header((ACCEPT_RANGES, "bytes"));
-    let range = match wanted {
-        _ if has_it(header(request, IF_NONE_MATCH)) => return Ok(api::open(answer.finish())),
-        Part::NotSatisfiable => {
+    let (range, length) = match reply {
+        Reply::NotModified => return Ok(api::open(answer.finish())),
+        Reply::NotSatisfiable => {
             answer
                 .insert_header((CONTENT_RANGE, format!("bytes */{length}")))
                 .insert_header((CACHE_CONTROL, "no-store"));
             return Ok(api::open(answer.finish()));
         }
-        Part::Whole => None,
-        Part::Bytes(first, last) => {
+        Reply::Whole => (None, length),
+        Reply::Part(first, last) => {
             answer.insert_header((CONTENT_RANGE, format!("bytes {first}-{last}/{length}")));
-            Some((first, last))
+            (Some((first, last)), last - first + 1)
         }
     };
     if request.method() == Method::HEAD {
-        return Ok(api::open(
-            answer.no_chunking(length).body(SizedStream::new(length, stream::empty::<Result<_, std::io::Error>>())),
-        ));
+        // The size is known without asking the store; the server leaves the body of a HEAD out.
+        let nothing = stream::empty::<Result<Bytes, std::io::Error>>();
+        return Ok(api::open(answer.body(SizedStream::new(length, nothing))));
     }
     let download = state.store.get(object, range).await?;
-    let expected = range.map_or(length, |(first, last)| last - first + 1);
-    if u64::try_from(download.length) != Ok(expected) {
-        return Err(AppError::Internal(format!(
-            "{} has {} bytes, {expected} were expected",
-            object.key(),
-            download.length
-        )));
+    if u64::try_from(download.length) != Ok(length) {
+        return Err(AppError::Internal(format!("{} has {} bytes, not {length}", object.key(), download.length)));
     }
-    state.metrics.picture_bytes.inc_by(expected);
-    Ok(api::open(answer.body(SizedStream::new(expected, chunks(download)))))
+    state.metrics.picture_bytes.inc_by(length);
+    Ok(api::open(answer.body(SizedStream::new(length, chunks(download)))))
 }
 
-fn chunks(download: Download) -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> {
+/// How a request for a picture is answered.
+#[derive(Debug, Clone, Copy)]
+enum Reply {
+    NotModified,
+    NotSatisfiable,
+    Whole,
+    Part(u64, u64),
+}
+
+/// In the order of RFC 9110, section 13.2.2: `If-None-Match` first, then `Range` if `If-Range` allows.
+fn reply(request: &HttpRequest, tag: &str, length: u64) -> Reply {
+    let mut held = header(request, IF_NONE_MATCH).split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+    if held.any(|sent| sent == "*" || sent == tag) {
+        return Reply::NotModified;
+    }
+    let if_range = header(request, IF_RANGE);
+    if request.method() != Method::GET || !(if_range.is_empty() || if_range == tag) {
+        return Reply::Whole;
+    }
+    match part(header(request, RANGE), length) {
+        Part::Whole => Reply::Whole,
+        Part::Bytes(first, last) => Reply::Part(first, last),
+        Part::NotSatisfiable => Reply::NotSatisfiable,
+    }
+}
+
+fn chunks(download: Download) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> {
     stream::unfold(download.body, |mut body| async move {
         let chunk = body.next().await?;
         Some((chunk.map_err(std::io::Error::other), body))

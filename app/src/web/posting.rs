@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::edge::request_id;
 use super::errors::{self, RefusedPost};
 use super::form::{self, Form};
 use super::negotiate::{header, wants_json};
@@ -52,6 +53,16 @@ pub(super) async fn post(
         Err(refusal) => Err(refusal.clone().into()),
     };
     count(&state, &slug, &done);
+    if let Ok(Posted { no, thread, repeated }) = done {
+        tracing::info!(
+            request_id = request_id(&request),
+            board = *slug,
+            no = no.0,
+            thread = thread.0,
+            repeated,
+            "posted"
+        );
+    }
     match done {
         Ok(posted) => Ok(answer(&request, &state, &slug, posted, is_new.then_some(password))),
         Err(error) if wants_json(&request) => Err(error),
