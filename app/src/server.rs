@@ -9,6 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::ServeConfig;
 use crate::db;
+use crate::db::versions::Subject;
+use crate::error::AppError;
 use crate::state::AppState;
 use crate::web::app;
 
@@ -92,10 +94,10 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
 async fn verify_schema(state: web::Data<AppState>) {
     let mut told = String::new();
     loop {
-        let objection = match schema_is_current(&state).await {
+        let objection = match prepare(&state).await {
             Ok(true) => break,
             Ok(false) => "the schema is older than this binary; run `triptych migrate`".to_owned(),
-            Err(error) => format!("Postgres does not answer: {error}"),
+            Err(error) => error.to_string(),
         };
         if objection != told {
             tracing::warn!("not ready: {objection}");
@@ -107,9 +109,18 @@ async fn verify_schema(state: web::Data<AppState>) {
     tracing::info!("ready");
 }
 
-async fn schema_is_current(state: &AppState) -> Result<bool, db::Error> {
+/// Whether the schema is there; then also the boards are at hand, so that from the first moment a refused post can
+/// come back in its form, whatever happens to the database.
+async fn prepare(state: &AppState) -> Result<bool, AppError> {
     let mut connection = state.pool.acquire().await?;
-    db::schema_is_current(&mut connection).await
+    if !db::schema_is_current(&mut connection).await? {
+        return Ok(false);
+    }
+    drop(connection);
+    if let Some(version) = state.versions.check(Subject::Site).await? {
+        state.boards.at(version.site).await?;
+    }
+    Ok(true)
 }
 
 async fn metrics_text(state: web::Data<AppState>) -> HttpResponse {

@@ -73,7 +73,9 @@ fn with_readable_error(response: ServiceResponse, state: &AppState) -> ServiceRe
 
 fn set_headers(response: &mut ServiceResponse, state: &AppState, id: &str) {
     let path = response.request().path();
-    let is_picture = path.starts_with("/media/") || path.starts_with("/thumb/");
+    let of_pictures = path.starts_with("/media/") || path.starts_with("/thumb/");
+    // An error in place of a picture is one of our pages, which needs its style.
+    let is_picture = of_pictures && !response.status().is_client_error() && !response.status().is_server_error();
     let policy = if is_picture { PICTURE_POLICY } else { PAGE_POLICY };
     if state.readiness.is_draining() {
         // Whoever keeps connections to us has to let go of them one by one, before all of them end at once.
