@@ -4,6 +4,7 @@
 
 pub mod collecting;
 pub mod deleting;
+mod in_flight;
 mod pictures;
 pub mod posting;
 pub mod reading;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::in_flight::{InFlight, Turns};
 use crate::db::{self, PgPool, blobs};
 use crate::domain::{Refusal, RefusalKind};
 use crate::error::AppError;
@@ -35,30 +36,41 @@ pub(super) struct Prepared {
     pub(super) put: Option<blobs::NewBlob>,
 }
 
+/// Pictures that a post can carry, once its transaction is committed.
+#[derive(Debug)]
+pub(super) struct PreparedPictures {
+    /// In the order of the files.
+    pub(super) list: Vec<Prepared>,
+    /// Held until the transaction is over: whoever is next finds the rows.
+    _turns: Turns,
+}
+
 /// Stores pictures.
 #[derive(Debug, Clone)]
 pub struct PictureStorage {
     pool: PgPool,
     store: Store,
     decoding: Arc<media::Pool>,
+    in_flight: Arc<InFlight>,
 }
 
 impl PictureStorage {
     /// Puts the parts together.
     #[must_use]
     pub fn new(pool: PgPool, store: Store, decoding: Arc<media::Pool>) -> Self {
-        Self { pool, store, decoding }
+        Self { pool, store, decoding, in_flight: Arc::default() }
     }
 
     /// Checks and stores every file, in order. Whatever was put is named in `put`, also when a later file fails, so
     /// that the caller can take it back.
-    pub(super) async fn prepare(&self, uploads: &[Upload], put: &mut Vec<Uuid>) -> Result<Vec<Prepared>, AppError> {
+    pub(super) async fn prepare(&self, uploads: &[Upload], put: &mut Vec<Uuid>) -> Result<PreparedPictures, AppError> {
         // All files are checked before the first one costs anything.
         let mut inspected = Vec::with_capacity(uploads.len());
         for (index, upload) in uploads.iter().enumerate() {
             let picture = self.inspect(upload.bytes.clone()).await?;
             inspected.push(Arc::new(picture.map_err(|error| refusal(&error, upload, index, uploads.len()))?));
         }
+        let turns = self.in_flight.wait(inspected.iter().map(|picture| picture.sha256)).await;
         let mut prepared: Vec<Prepared> = Vec::with_capacity(uploads.len());
         let mut seen = HashSet::new();
         for (index, (picture, upload)) in inspected.into_iter().zip(uploads).enumerate() {
@@ -78,7 +90,7 @@ impl PictureStorage {
             };
             prepared.push(Prepared { sha256, put: blob });
         }
-        Ok(prepared)
+        Ok(PreparedPictures { list: prepared, _turns: turns })
     }
 
     /// Hashing eight megabytes takes milliseconds in which a page could have been served, hence the other thread.

@@ -109,7 +109,7 @@ impl Posting {
         loop {
             let mut put = Vec::new();
             let done = match self.pictures.prepare(&submission.uploads, &mut put).await {
-                Ok(pictures) => self.write(submission, digest.as_ref(), &pictures).await,
+                Ok(pictures) => self.write(submission, digest.as_ref(), &pictures.list).await,
                 Err(error) => Err(Failure::Final(error)),
             };
             match done {
