@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::variables::{Command as Reads, environment, reference, unknown};
-use crate::config::{self, CollectConfig, MigrateConfig, ServeConfig};
+use crate::config::{self, CollectConfig, LogConfig, MigrateConfig, Problems, ServeConfig};
 use crate::service::collecting;
 use crate::store::Store;
 use crate::web::assets::Assets;
@@ -54,11 +54,13 @@ pub fn run() -> ExitCode {
         Err(error) => error.exit(),
     };
     let done = match arguments.command {
+        Command::Serve => run_configured(ServeConfig::read(&environment), |config| &config.log, server::serve),
+        Command::Migrate => run_configured(MigrateConfig::read(&environment), |config| &config.log, migrate),
+        Command::Gc => run_configured(CollectConfig::read(&environment), |config| &config.log, collect),
         Command::Healthcheck => healthcheck(),
         Command::Assets { folder } => {
             Assets::new().export(&folder).with_context(|| format!("writing to {}", folder.display()))
         }
-        command => with_runtime(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,20 +71,18 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn with_runtime(command: &Command) -> anyhow::Result<()> {
-    let (filter, json) = config::log(&environment)?;
-    // All problems with the configuration come before the first line of the log.
-    let work: std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>> = match command {
-        Command::Serve => Box::pin(server::serve(ServeConfig::read(&environment)?)),
-        Command::Migrate => Box::pin(migrate(MigrateConfig::read(&environment)?)),
-        Command::Gc => Box::pin(collect(CollectConfig::read(&environment)?)),
-        Command::Healthcheck | Command::Assets { .. } => return Ok(()),
-    };
-    telemetry::start(&filter, json).map_err(anyhow::Error::msg)?;
+/// Starts logging and a runtime, and does the work on it; or tells what is wrong with the configuration.
+fn run_configured<C, F: Future<Output = anyhow::Result<()>>>(
+    config: Result<C, Problems>,
+    log: impl Fn(&C) -> &LogConfig,
+    work: impl FnOnce(C) -> F,
+) -> anyhow::Result<()> {
+    let config = config?;
+    telemetry::start(log(&config));
     for name in unknown(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
         tracing::warn!(name, "this variable means nothing to us; is it misspelt?");
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work(config))
 }
 
 async fn migrate(config: MigrateConfig) -> anyhow::Result<()> {

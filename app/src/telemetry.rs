@@ -2,14 +2,18 @@
 
 use tracing_subscriber::EnvFilter;
 
+use crate::config::LogConfig;
+
+/// Why a filter cannot be used, for the list of configuration errors.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(drop).map_err(|error| error.to_string())
+}
+
 /// Starts logging. Only the first call has an effect.
-///
-/// # Errors
-/// A filter that cannot be parsed, said so that it can be mended.
-pub fn start(filter: &str, json: bool) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("TRIPTYCH_LOG is {filter:?}: {error}"))?;
+pub fn start(config: &LogConfig) {
+    let filter = EnvFilter::new(&config.filter);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
-    let started = if json {
+    let started = if config.json {
         subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     } else {
         subscriber.try_init()
@@ -20,5 +24,4 @@ pub fn start(filter: &str, json: bool) -> Result<(), String> {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a panic: {}", panic.payload_as_str().unwrap_or("without words"));
     }));
-    Ok(())
 }

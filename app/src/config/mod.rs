@@ -22,6 +22,8 @@ use crate::media::Limits;
 /// Everything that `triptych serve` needs.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
+    /// What is logged, and how.
+    pub log: LogConfig,
     /// Where pages are served.
     pub listen: SocketAddr,
     /// Where metrics are served.
@@ -59,6 +61,8 @@ pub struct ServeConfig {
 /// Everything that `triptych migrate` needs.
 #[derive(Debug, Clone)]
 pub struct MigrateConfig {
+    /// What is logged, and how.
+    pub log: LogConfig,
     /// Postgres.
     pub database: DatabaseConfig,
     /// The blob store.
@@ -72,12 +76,23 @@ pub struct MigrateConfig {
 /// Everything that `triptych gc` needs.
 #[derive(Debug, Clone)]
 pub struct CollectConfig {
+    /// What is logged, and how.
+    pub log: LogConfig,
     /// Postgres.
     pub database: DatabaseConfig,
     /// The blob store.
     pub store: StoreConfig,
     /// How old an object has to be before it can be an orphan.
     pub grace: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// In the syntax of tracing's `EnvFilter`.
+    pub filter: String,
+    /// One JSON object a line rather than text.
+    pub json: bool,
 }
 
 /// How to reach Postgres.
@@ -128,6 +143,7 @@ impl ServeConfig {
 
     fn collect(reader: &mut Reader<'_>) -> Option<Self> {
         // Every variable is read before the first `?`, so that every problem is found.
+        let log = log(reader);
         let listen = reader.parse("TRIPTYCH_LISTEN");
         let metrics_listen = reader.parse("TRIPTYCH_METRICS_LISTEN");
         let replica = reader.text("TRIPTYCH_REPLICA");
@@ -154,6 +170,7 @@ impl ServeConfig {
             );
         }
         Some(Self {
+            log: log?,
             listen: listen?,
             metrics_listen: metrics_listen?,
             replica: replica?,
@@ -184,9 +201,9 @@ impl MigrateConfig {
     /// Reads the configuration of a migration.
     pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
         let mut reader = Reader::new(lookup);
-        let (database, store) = (database(&mut reader), store(&mut reader));
+        let (log, database, store) = (log(&mut reader), database(&mut reader), store(&mut reader));
         let (boards, wait) = (reader.parse("TRIPTYCH_BOARDS"), reader.seconds("TRIPTYCH_MIGRATE_WAIT"));
-        let config = (|| Some(Self { database: database?, store: store?, boards: boards?, wait: wait? }))();
+        let config = (|| Some(Self { log: log?, database: database?, store: store?, boards: boards?, wait: wait? }))();
         reader.finish(config)
     }
 }
@@ -195,9 +212,9 @@ impl CollectConfig {
     /// Reads the configuration of a collection.
     pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
         let mut reader = Reader::new(lookup);
-        let (database, store) = (database(&mut reader), store(&mut reader));
+        let (log, database, store) = (log(&mut reader), database(&mut reader), store(&mut reader));
         let grace = reader.seconds("TRIPTYCH_GC_GRACE");
-        let config = (|| Some(Self { database: database?, store: store?, grace: grace? }))();
+        let config = (|| Some(Self { log: log?, database: database?, store: store?, grace: grace? }))();
         reader.finish(config)
     }
 }
@@ -214,17 +231,17 @@ pub fn healthcheck_address(lookup: Lookup<'_>) -> Result<SocketAddr, Problems> {
     reader.finish(address)
 }
 
-/// Reads a filter and a format; `true` for JSON.
-pub fn log(lookup: Lookup<'_>) -> Result<(String, bool), Problems> {
-    let mut reader = Reader::new(lookup);
-    let filter = reader.text("TRIPTYCH_LOG");
+fn log(reader: &mut Reader<'_>) -> Option<LogConfig> {
+    let filter = reader.checked("TRIPTYCH_LOG", |filter| match crate::telemetry::check_filter(filter) {
+        Ok(()) => Ok(filter.to_owned()),
+        Err(error) => Err(format!("is {filter:?}: {error}")),
+    });
     let json = reader.checked("TRIPTYCH_LOG_FORMAT", |format| match format {
         "json" => Ok(true),
         "text" => Ok(false),
         other => Err(format!("is {other:?}; json and text are the choices")),
     });
-    let log = (|| Some((filter?, json?)))();
-    reader.finish(log)
+    Some(LogConfig { filter: filter?, json: json? })
 }
 
 fn database(reader: &mut Reader<'_>) -> Option<DatabaseConfig> {
