@@ -37,6 +37,17 @@ impl AppError {
         .into()
     }
 
+    /// Too many posts at this moment.
+    #[must_use]
+    pub fn overloaded() -> Self {
+        Refusal::new(
+            RefusalKind::Unavailable,
+            "overloaded",
+            "Too many people are posting at this moment. Nothing was posted; try again in a few seconds.",
+        )
+        .into()
+    }
+
     /// The status that the edge answers with.
     #[must_use]
     pub fn status(&self) -> u16 {

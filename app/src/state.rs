@@ -55,6 +55,7 @@ impl AppState {
         let store = Store::new(&config.store);
         let keyed = Keyed::new(&config.secret);
         let tasks = TaskTracker::new();
+        let connections = usize::try_from(config.database.connections).unwrap_or(usize::MAX);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let decoding = Arc::new(media::Pool::new(config.pictures, cores));
         let posting = Posting {
@@ -64,6 +65,7 @@ impl AppState {
             limits: config.boards,
             runtime: Handle::current(),
             tasks: tasks.clone(),
+            writers: Arc::new(Semaphore::new((connections / 2).max(1))),
         };
         Ok(Self {
             versions: Versions::start(pool.clone()),

@@ -40,7 +40,12 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a database address cannot be used, for the list of configuration errors.
 pub fn check_url(url: &SecretString) -> Result<(), String> {
-    url.expose_secret().parse::<PgConnectOptions>().map(drop).map_err(|error| error.to_string())
+    let url = url.expose_secret();
+    // The parser below takes an address of any kind for one of Postgres.
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err("is not an address such as postgres://user:password@host:5432/database".to_owned());
+    }
+    url.parse::<PgConnectOptions>().map(drop).map_err(|error| error.to_string())
 }
 
 /// A pool that connects when it is first asked for a connection.
@@ -107,9 +112,10 @@ pub fn is_passing(error: &Error) -> bool {
         | Error::PoolClosed
         | Error::WorkerCrashed => true,
         Error::Database(error) => error.code().is_some_and(|code| {
-            // Classes 08 (connection), 40 (roll-back), 53 (resources), 57 (operator intervention), and 55P03
-            // (lock not available); PostgreSQL manual, appendix A.
-            ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)) || code == "55P03"
+            // Classes 08 (connection), 40 (roll-back), 53 (resources), 57 (operator intervention), 55P03 (lock not
+            // available), and 25P03 (a transaction stood still for too long: its replica was frozen); PostgreSQL
+            // manual, appendix A.
+            ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)) || matches!(&*code, "55P03" | "25P03")
         }),
         _ => false,
     }

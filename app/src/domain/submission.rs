@@ -33,6 +33,14 @@ pub struct Draft {
     pub spoiler: bool,
 }
 
+impl Draft {
+    /// Whether nothing was typed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        [&self.name, &self.subject, &self.comment].into_iter().all(String::is_empty)
+    }
+}
+
 /// The text of a post that keeps every rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostText {

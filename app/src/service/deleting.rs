@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::db::posts::Deletable;
-use crate::db::{PgPool, attachments, boards, posts, threads};
+use crate::db::{self, PgPool, attachments, boards, posts, threads};
 use crate::domain::{Board, PostNo, Refusal, RefusalKind};
 use crate::error::AppError;
 use crate::secret::{Keyed, equal};
@@ -24,6 +24,30 @@ pub struct Deletion {
 /// More posts than this at once are a mistake or an attack.
 const MOST_AT_ONCE: usize = 100;
 
+/// How often a transaction is tried that lost against another one. Deletions of posts that quote each other remove
+/// the same rows of `quote`, each in its own order.
+const ATTEMPTS: u32 = 5;
+
+/// Why a transaction ended without a deletion.
+enum Failure {
+    /// Told to the sender.
+    Refused(Refusal),
+    /// Another attempt may succeed, if this is a conflict.
+    Database(db::Error),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<db::Error> for Failure {
+    fn from(error: db::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
 /// Deletes. An opening post takes its thread with it. All or nothing: one wrong password and everything stays.
 /// Answers the first thread concerned that is still there.
 pub async fn delete(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Result<Option<PostNo>, AppError> {
@@ -31,6 +55,18 @@ pub async fn delete(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Result
         let detail = format!("Tick the posts that you want to delete, {MOST_AT_ONCE} at the most.");
         return Err(Refusal::invalid("no_posts_chosen", detail).into());
     }
+    let mut attempt = 1;
+    loop {
+        match delete_once(pool, keyed, deletion).await {
+            Ok(left) => return Ok(left),
+            Err(Failure::Database(error)) if db::is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
+            Err(Failure::Database(error)) => return Err(error.into()),
+            Err(Failure::Refused(refusal)) => return Err(refusal.into()),
+        }
+    }
+}
+
+async fn delete_once(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Result<Option<PostNo>, Failure> {
     let mut transaction = pool.begin().await?;
     let found = posts::deletable(&mut transaction, deletion.board.id, &deletion.posts).await?;
     check(deletion, &found, keyed)?;
@@ -39,12 +75,16 @@ pub async fn delete(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Result
     for post in found {
         by_thread.entry(post.thread).or_default().push(post);
     }
+    // All threads before the first post: whoever replies holds a thread while it waits for a post that it quotes.
+    let mut locked = Vec::new();
+    for (thread, chosen) in by_thread {
+        if threads::lock(&mut transaction, thread).await? {
+            locked.push((thread, chosen));
+        }
+    }
     let mut change = boards::Change::default();
     let mut left = None;
-    for (thread, chosen) in by_thread {
-        if !threads::lock(&mut transaction, thread).await? {
-            continue;
-        }
+    for (thread, chosen) in locked {
         if !deletion.pictures_only && chosen.iter().any(|post| post.no == thread) {
             let (posts, pictures) = posts::count_in_thread(&mut transaction, thread).await?;
             threads::delete(&mut transaction, thread).await?;

@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -66,8 +69,14 @@ pub struct Posting {
     pub runtime: Handle,
     /// Waited for when the replica stops.
     pub tasks: TaskTracker,
+    /// A permit a transaction. Fewer than there are connections: posts to one busy thread wait for each other inside
+    /// of their transactions, and must leave connections for those who read.
+    pub writers: Arc<Semaphore>,
 }
 
+/// How long a post waits to begin its transaction. Its pictures are stored by then, so patience is cheaper than
+/// another attempt.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How often a transaction is tried that lost against another one.
 const ATTEMPTS: u32 = 3;
 
@@ -187,6 +196,8 @@ impl Posting {
         digest: Option<&Hash>,
         pictures: &[Prepared],
     ) -> Result<(Posted, Vec<Uuid>), Failure> {
+        let permit = tokio::time::timeout(LONGEST_WAIT, self.writers.acquire());
+        let Ok(Ok(_permit)) = permit.await else { return Err(Failure::Final(AppError::overloaded())) };
         let mut transaction = self.pool.begin().await?;
         if let Some(digest) = digest
             && !submissions::claim(&mut transaction, digest).await.map_err(in_transaction)?
@@ -207,6 +218,12 @@ impl Posting {
             pictures: i64::try_from(stored.len()).unwrap_or(i64::MAX),
         };
         boards::touch(&mut transaction, submission.board.id, change).await.map_err(in_transaction)?;
+        if posted.no == posted.thread {
+            // Under the lock of the board, so that of two threads that are made at once the second sees the first.
+            // It waits for nothing, and so for nobody who waits for the board.
+            let keep = i64::from(self.limits.pages) * i64::from(self.limits.threads_per_page);
+            threads::archive_beyond(&mut transaction, submission.board.id, keep).await.map_err(in_transaction)?;
+        }
         transaction.commit().await.map_err(|error| Failure::Unknown(error.into()))?;
         Ok((posted, stored))
     }
@@ -258,16 +275,10 @@ impl Posting {
         }
         let quoted: Vec<PostNo> = located.into_keys().collect();
         posts::insert_quotes(transaction, no, &quoted).await.map_err(in_transaction)?;
-        match replies {
-            None => {
-                let keep = i64::from(self.limits.pages) * i64::from(self.limits.threads_per_page);
-                threads::archive_beyond(transaction, submission.board.id, keep).await.map_err(in_transaction)?;
-            }
-            Some(replies) => {
-                let below_limit = u32::try_from(replies).is_ok_and(|replies| replies <= self.limits.bump_limit);
-                if !text.sage && below_limit {
-                    threads::bump(transaction, thread).await.map_err(in_transaction)?;
-                }
+        if let Some(replies) = replies {
+            let below_limit = u32::try_from(replies).is_ok_and(|replies| replies <= self.limits.bump_limit);
+            if !text.sage && below_limit {
+                threads::bump(transaction, thread).await.map_err(in_transaction)?;
             }
         }
         Ok(Posted { no, thread, repeated: false })

@@ -8,11 +8,12 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use futures_util::FutureExt as _;
+use tokio_util::context::TokioContext;
 use uuid::Uuid;
 
 use super::errors;
@@ -25,6 +26,10 @@ const PAGE_POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'self';
                            form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// A picture that somebody opens by itself can do nothing at all, whatever its bytes look like.
 const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
+/// The methods that are possible at an address, which a 405 has to name (RFC 9110, section 15.5.6).
+#[derive(Clone, Copy)]
+pub(super) struct Allowed(pub(super) &'static str);
 
 /// The number of a request, in the answer, the log, and on every error page.
 #[derive(Clone)]
@@ -47,7 +52,11 @@ pub(super) async fn edge(
     request.extensions_mut().insert(RequestId(id.clone()));
 
     state.metrics.in_flight.inc();
-    let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+    // Connections to Postgres and S3 belong to the runtime in whose context they were opened. Workers have a runtime
+    // each, and one that has nothing left to do at the end takes its own with it, while others still use those
+    // connections: so all are opened in the runtime that ends last.
+    let work = TokioContext::new(next.call(request), state.posting.runtime.clone());
+    let answered = AssertUnwindSafe(work).catch_unwind().await;
     state.metrics.in_flight.dec();
     let response = match answered {
         Ok(response) => response?,
@@ -81,7 +90,11 @@ fn set_headers(response: &mut ServiceResponse, state: &AppState, id: &str) {
         // Whoever keeps connections to us has to let go of them one by one, before all of them end at once.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
+    let allowed = response.request().extensions().get::<Allowed>().copied();
     let headers = response.headers_mut();
+    if let Some(Allowed(methods)) = allowed {
+        headers.insert(ALLOW, HeaderValue::from_static(methods));
+    }
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));

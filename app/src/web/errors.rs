@@ -107,6 +107,7 @@ fn page(request: &HttpRequest, state: &AppState, error: &AppError, refused: Opti
         title: error.title(),
         detail: &error.detail(),
         request_id: &request_id(request),
+        typed: refused.map(|refused| refused.draft).filter(|draft| form.is_none() && !draft.is_empty()),
         form,
         back: back.as_deref(),
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::error::PayloadError;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -28,6 +28,8 @@ const DEADLINE: Duration = Duration::from_mins(2);
 const MEMORY_WAIT: Duration = Duration::from_secs(2);
 /// Text of all fields together, in bytes. What is longer than a limit has to fit in here to be sent back.
 const TEXT_BYTES: usize = 2 << 20;
+/// How much of that a long field leaves to the short ones behind it.
+const TEXT_RESERVE: usize = 16 << 10;
 /// Parts that are no files. Clients send a few that mean nothing to us.
 const TEXT_PARTS: usize = 40;
 /// How much is read and thrown away behind the limit before the connection is given up.
@@ -79,6 +81,11 @@ pub(super) async fn read(request: &HttpRequest, state: &AppState, payload: web::
     }
     if length.is_some_and(|length| length > limit) {
         form.refuse(too_large(state));
+    }
+    // Nobody unpacks it, and so nobody can be made to unpack more than was sent.
+    if !matches!(header(request, CONTENT_ENCODING), "" | "identity") {
+        let detail = "The form is compressed, which is not understood here. Send it as it is.";
+        form.refuse(Refusal::new(RefusalKind::UnsupportedMedia, "unsupported_encoding", detail));
     }
     let reading = async {
         if header(request, CONTENT_TYPE).starts_with("application/x-www-form-urlencoded") {
@@ -151,23 +158,40 @@ impl Reader<'_> {
             return Err(Refusal::new(RefusalKind::Malformed, "too_many_parts", detail).into());
         }
         let mut text = BytesMut::new();
-        while let Some(chunk) = self.chunk(part).await? {
-            self.text_bytes += chunk.len();
-            if self.text_bytes > TEXT_BYTES {
-                form.refuse(text_too_large());
-            } else {
-                text.extend_from_slice(&chunk);
+        let (mut whole, mut ended) = (true, Ok(()));
+        loop {
+            match self.chunk(part).await {
+                Ok(Some(chunk)) => whole &= self.keep_text(&mut text, &chunk),
+                Ok(None) => break,
+                // What has come so far is shown in the form again.
+                Err(problem) => {
+                    ended = Err(problem);
+                    break;
+                }
             }
         }
-        match String::from_utf8(text.into()) {
-            Ok(text) => form.fields.push((name, text)),
-            Err(_) => form.refuse(Refusal::new(
-                RefusalKind::Malformed,
-                "not_utf8",
-                "A field of the form is not UTF-8 text. Send it as UTF-8.",
-            )),
+        if !whole {
+            form.refuse(text_too_large());
         }
-        Ok(())
+        let text = String::from_utf8(text.into()).unwrap_or_else(|error| {
+            if whole && ended.is_ok() {
+                let detail = "A field of the form is not UTF-8 text. Send it as UTF-8.";
+                form.refuse(Refusal::new(RefusalKind::Malformed, "not_utf8", detail));
+            }
+            String::from_utf8_lossy(error.as_bytes()).into_owned()
+        });
+        form.fields.push((name, text));
+        ended
+    }
+
+    /// Adds to the text of a field as much as there is room for. Answers whether that was all of it.
+    fn keep_text(&mut self, text: &mut BytesMut, chunk: &[u8]) -> bool {
+        let is_short = text.len() + chunk.len() <= TEXT_RESERVE / 4;
+        let room = (TEXT_BYTES - if is_short { 0 } else { TEXT_RESERVE }).saturating_sub(self.text_bytes);
+        let kept = chunk.get(..room.min(chunk.len())).unwrap_or_default();
+        text.extend_from_slice(kept);
+        self.text_bytes += kept.len();
+        kept.len() == chunk.len()
     }
 
     async fn file(&mut self, form: &mut Form, part: &mut Field, file_name: &str) -> Result<(), AppError> {

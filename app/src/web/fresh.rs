@@ -91,7 +91,7 @@ fn unchanged(request: &HttpRequest, version: &Version) -> Option<HttpResponse> {
     let tags = header(request, IF_NONE_MATCH);
     let same = if tags.is_empty() {
         let since = header(request, IF_MODIFIED_SINCE).parse::<HttpDate>().ok()?;
-        since == last_modified(version)
+        version.settled && since == last_modified(version)
     } else {
         // Whichever encoding the client has: it is the same page.
         let bare = tag(version);
@@ -123,8 +123,8 @@ fn tag(version: &Version) -> String {
 /// The second of the last change, for clients that know no tags.
 ///
 /// A second in which a page has just changed may still see another change; a client that was told that second could
-/// then be told "not modified" wrongly. Until the change is settled, the second before it is told, which matches
-/// nothing.
+/// then be told "not modified" wrongly. Until the change is settled, the second before it is told, which no settled
+/// change has, and no date is answered with "not modified": the next change may fall into the same second.
 fn last_modified(version: &Version) -> HttpDate {
     let changed = version.changed_at.timestamp() - i64::from(!version.settled);
     let since_1970 = std::time::Duration::from_secs(u64::try_from(changed).unwrap_or_default());
@@ -163,5 +163,6 @@ mod tests {
         assert!(!is_unchanged(IF_MODIFIED_SINCE, &date, &version(7, false)));
         let unsettled = last_modified(&version(7, false)).to_string();
         assert!(!is_unchanged(IF_MODIFIED_SINCE, &unsettled, &version(7, true)));
+        assert!(!is_unchanged(IF_MODIFIED_SINCE, &unsettled, &version(8, false)));
     }
 }

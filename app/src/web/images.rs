@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use actix_web::body::SizedStream;
 use actix_web::http::Method;
 use actix_web::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, ETAG, HttpDate, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, ETAG, HttpDate, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    LAST_MODIFIED, RANGE,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -61,18 +62,19 @@ async fn send(
     }
     let length = u64::try_from(shape.bytes).unwrap_or_default();
     let tag = format!("\"{}\"", stored.id);
-    let reply = reply(request, &tag, length);
+    let since_1970 = Duration::from_secs(u64::try_from(stored.created_at.timestamp()).unwrap_or_default());
+    let stored_at = HttpDate::from(SystemTime::UNIX_EPOCH + since_1970);
+    let reply = reply(request, &tag, stored_at, length);
     let mut answer = match reply {
         Reply::NotModified => HttpResponse::NotModified(),
         Reply::NotSatisfiable => HttpResponse::RangeNotSatisfiable(),
         Reply::Whole => HttpResponse::Ok(),
         Reply::Part(..) => HttpResponse::PartialContent(),
     };
-    let since_1970 = Duration::from_secs(u64::try_from(stored.created_at.timestamp()).unwrap_or_default());
     answer
         .content_type(shape.kind.media_type())
         .insert_header((ETAG, tag))
-        .insert_header((LAST_MODIFIED, HttpDate::from(SystemTime::UNIX_EPOCH + since_1970)))
+        .insert_header((LAST_MODIFIED, stored_at))
         .insert_header((CACHE_CONTROL, IMMUTABLE))
         .insert_header((ACCEPT_RANGES, "bytes"));
     let (range, length) = match reply {
@@ -111,10 +113,16 @@ enum Reply {
     Part(u64, u64),
 }
 
-/// In the order of RFC 9110, section 13.2.2: `If-None-Match` first, then `Range` if `If-Range` allows.
-fn reply(request: &HttpRequest, tag: &str, length: u64) -> Reply {
-    let mut held = header(request, IF_NONE_MATCH).split(',').map(|tag| tag.trim().trim_start_matches("W/"));
-    if held.any(|sent| sent == "*" || sent == tag) {
+/// In the order of RFC 9110, section 13.2.2: `If-None-Match` first, `If-Modified-Since` without it, then `Range` if
+/// `If-Range` allows.
+fn reply(request: &HttpRequest, tag: &str, stored_at: HttpDate, length: u64) -> Reply {
+    let tags = header(request, IF_NONE_MATCH);
+    let is_held = if tags.is_empty() {
+        header(request, IF_MODIFIED_SINCE).parse::<HttpDate>().is_ok_and(|since| since >= stored_at)
+    } else {
+        tags.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|sent| sent == "*" || sent == tag)
+    };
+    if is_held {
         return Reply::NotModified;
     }
     let if_range = header(request, IF_RANGE);

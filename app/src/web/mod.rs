@@ -24,7 +24,7 @@ pub mod views;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head, Options, Post};
 use actix_web::middleware::from_fn;
-use actix_web::{App, FromRequest, Handler, HttpRequest, Resource, Responder, Route, web};
+use actix_web::{App, FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, Route, web};
 
 use crate::domain::{Refusal, RefusalKind};
 use crate::error::AppError;
@@ -86,7 +86,7 @@ where
     F: Handler<Args, Output: Responder + 'static>,
     Args: FromRequest + 'static,
 {
-    web::resource(path).route(reading().to(handler)).default_service(web::to(wrong_method))
+    web::resource(path).route(reading().to(handler)).default_service(web::to(only_reading))
 }
 
 /// The same, for pages of other sites as well.
@@ -98,7 +98,7 @@ where
     web::resource(path)
         .route(reading().to(handler))
         .route(web::route().guard(Options()).to(api::preflight))
-        .default_service(web::to(wrong_method))
+        .default_service(web::to(only_sharing))
 }
 
 /// Answers `POST`.
@@ -107,7 +107,7 @@ where
     F: Handler<Args, Output: Responder + 'static>,
     Args: FromRequest + 'static,
 {
-    web::resource(path).route(web::route().guard(Post()).to(handler)).default_service(web::to(wrong_method))
+    web::resource(path).route(web::route().guard(Post()).to(handler)).default_service(web::to(only_writing))
 }
 
 fn reading() -> Route {
@@ -118,7 +118,21 @@ async fn nothing_here() -> Result<&'static str, AppError> {
     Err(Refusal::not_found("not_found", "There is nothing at this address. It may have been deleted.").into())
 }
 
-async fn wrong_method(request: HttpRequest) -> Result<&'static str, AppError> {
+async fn only_reading(request: HttpRequest) -> Result<&'static str, AppError> {
+    wrong_method(&request, "GET, HEAD")
+}
+
+async fn only_sharing(request: HttpRequest) -> Result<&'static str, AppError> {
+    wrong_method(&request, "GET, HEAD, OPTIONS")
+}
+
+async fn only_writing(request: HttpRequest) -> Result<&'static str, AppError> {
+    wrong_method(&request, "POST")
+}
+
+/// Leaves the methods that are possible for the edge to name in the header `Allow`.
+fn wrong_method(request: &HttpRequest, allowed: &'static str) -> Result<&'static str, AppError> {
+    request.extensions_mut().insert(edge::Allowed(allowed));
     let detail = format!("{} is not possible at this address.", request.method());
     Err(Refusal::new(RefusalKind::MethodNotAllowed, "method_not_allowed", detail).into())
 }

@@ -296,6 +296,7 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
         detail: "There is no such thread. It may have been deleted, or have fallen off the last page.",
         request_id: "018f2f3e-7b1c-7000-8000-1c2d3e4f5a6b",
         form: None,
+        typed: None,
         back: Some("/photo/"),
     };
     vec![
@@ -349,8 +350,13 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
                 detail: HOSTILE,
                 request_id: HOSTILE,
                 form: Some(form(&bad_board, None, &bad_draft, true)),
+                typed: None,
                 back: Some(HOSTILE),
             }),
+        ),
+        (
+            "error-unknown-board-hostile",
+            render(&ErrorPage { layout: bad_layout, title: HOSTILE, typed: Some(&bad_draft), ..missing }),
         ),
     ]
 }

@@ -232,7 +232,8 @@ fn post(post: &Post) -> PostItem<'_> {
         com: &post.html,
         email: post.sage.then_some("sage"),
         file: files.next(),
-        extra_files: files.collect(),
+        // Clients take for granted that every one of these can be downloaded.
+        extra_files: files.filter(|file| matches!(file, FileItem::Kept { .. })).collect(),
         thread: None,
     }
 }

@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::form::PostForm;
 use super::layout::{Layout, Page};
-use crate::domain::Board;
+use crate::domain::{Board, Draft};
 
 /// Any answer of 400 and above, as a page.
 #[derive(Debug, Template)]
@@ -22,6 +22,8 @@ pub struct ErrorPage<'a> {
     pub request_id: &'a str,
     /// The post that was refused, filled in again.
     pub form: Option<PostForm<'a>>,
+    /// What was typed into a form that cannot be shown again, because there is no such board: to be copied.
+    pub typed: Option<&'a Draft>,
     /// Where the visitor came from.
     pub back: Option<&'a str>,
 }
