@@ -202,13 +202,6 @@ impl Form {
         self.file(&picture.name, picture.declared, picture.bytes.clone())
     }
 
-    /// Adds everything that another form holds.
-    #[must_use]
-    pub fn append(mut self, other: Self) -> Self {
-        self.parts.extend(other.parts);
-        self
-    }
-
     /// The form as a body, for a request that needs headers of its own.
     pub fn multipart(&self) -> Result<multipart::Form> {
         self.parts.iter().try_fold(multipart::Form::new(), |form, (name, part)| {

@@ -3,5 +3,22 @@
 //! One module for each promise that is tested; `harness` and `nginx` test the local stack itself and need no
 //! `triptych` binary.
 
+mod api;
+mod bad_input;
+mod board;
+mod boards_and_pages;
+mod deleting;
+mod forwarded;
+mod freshness;
 mod harness;
+mod idempotence;
+mod identical;
+mod kill;
+mod media_routes;
+mod migrations;
 mod nginx;
+mod outages;
+mod overload;
+mod rolling;
+mod scripts;
+mod shared;
