@@ -40,6 +40,12 @@ sqlx: ## Write .sqlx anew after a query or the schema has changed
 	cargo run --locked -p triptych-tests --bin sqlx
 
 bench: ## Measure speed and size against nginx and raw S3
-	@tests/install up
+	@tests/install bench
 	cargo build --locked --release $(PACKAGES)
 	cargo run --locked --release -p triptych-tests --bin bench
+
+screenshot: ## Make the picture in the README from a running board
+	@tests/install screenshot
+	cargo build --locked $(PACKAGES)
+	cd tests/browser && npm ci --no-audit --no-fund
+	node tests/browser/screenshot.mjs

@@ -7,6 +7,7 @@
 //! Nothing here knows how the application works: it is a binary with an environment and some URLs.
 
 pub mod account;
+pub mod bench;
 pub mod http;
 pub mod nginx;
 pub mod pictures;

@@ -1,0 +1,121 @@
+//! The tables, for people.
+
+use std::fmt::Write as _;
+
+use super::{
+    LOAD_CPU, SERVER_CPU, Spread,
+    content::{REPLIES, THREADS},
+    load::CONNECTIONS,
+    machine::Memory,
+    reads::Row,
+    start::{READS, STARTS},
+    uploads::{TOTAL, Uploads},
+};
+
+/// Memory of one replica, in the order in which it was looked at.
+#[derive(Debug)]
+pub struct Sizes {
+    /// After its start.
+    pub idle: Memory,
+    /// After reads.
+    pub read: Memory,
+    /// After uploads.
+    pub uploaded: Memory,
+}
+
+/// Everything, as text.
+#[must_use]
+pub fn render(machine: &str, reads: &[Row], uploads: &Uploads, start: Spread, sizes: &Sizes) -> String {
+    let mut text = format!(
+        "\n{machine}\nCPU {SERVER_CPU}: the replica and Postgres, or nginx. CPU {LOAD_CPU}: wrk, clients, the S3 \
+         server.\nEach number is the median of its rounds, (least to most) where that is shown.\n"
+    );
+    read_table(&mut text, reads);
+    upload_table(&mut text, uploads);
+    size_table(&mut text, start, sizes);
+    text
+}
+
+fn read_table(text: &mut String, rows: &[Row]) {
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        "\nREADS: pages through one replica, against nginx serving the same bytes from a file; {CONNECTIONS} connections.\n\
+         The thread has {REPLIES} replies, the catalogue {THREADS} threads. Ratio: ours by nginx, higher is better. p99: \
+         99 of 100\nanswers took less. CPU: processor time for one answer, of the replica and Postgres together, and of nginx.\n\n"
+    );
+    let _ = writeln!(
+        text,
+        "{:<27}{:>8}{:>11}{:>9}   {:<22}{:>5}{:>10}{:>7}{:>9}{:>7}",
+        "what", "bytes", "replica/s", "nginx/s", "ratio", "aim", "p99 ms", "nginx", "CPU µs", "nginx"
+    );
+    for row in rows {
+        let ratio = format!("{:.2} ({:.2} to {:.2})", row.ratio.median, row.ratio.least, row.ratio.most);
+        let _ = writeln!(
+            text,
+            "{:<27}{:>8}{:>11.0}{:>9.0}   {ratio:<22}{:>5}{:>10.2}{:>7.2}{:>9.1}{:>7.1}",
+            row.what,
+            row.bytes,
+            row.ours.median,
+            row.theirs.median,
+            "1.00",
+            row.p99.median,
+            row.p99_theirs.median,
+            row.processor.median,
+            row.processor_theirs.median,
+        );
+    }
+    let moved = rows.iter().map(|row| (row.theirs.most - row.theirs.least) / row.theirs.median).fold(0.0, f64::max);
+    let _ = writeln!(
+        text,
+        "\nnginx itself moved by up to {:.0} % between rounds of one row{}",
+        moved * 100.0,
+        if moved > 0.15 { ": the machine was not quiet, trust only the ratios, and those less." } else { "." }
+    );
+}
+
+fn upload_table(text: &mut String, uploads: &Uploads) {
+    let _ = write!(
+        text,
+        "\nUPLOADS: {TOTAL} photographs of {} bytes (8 megapixels, all different) through one replica, against raw PUTs of \
+         the like to\nthe same S3 server. The replica checks, decodes, makes the thumbnail, stores both, and commits the post.\n\n",
+        uploads.bytes
+    );
+    let _ = writeln!(text, "{:<44}{:>9}{:>9}   {:<22}{:>7}", "what", "replica", "raw PUT", "ratio", "aim");
+    let mut line = |what: &str, ours: Spread, raw: Option<Spread>, ratio: Option<Spread>, aim: &str| {
+        let number = |spread: Spread| format!("{:.1}", spread.median);
+        let ratio = ratio.map(|ratio| format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.least, ratio.most));
+        let _ = writeln!(
+            text,
+            "{what:<44}{:>9}{:>9}   {:<22}{aim:>7}",
+            number(ours),
+            raw.map(number).unwrap_or_default(),
+            ratio.unwrap_or_default()
+        );
+    };
+    let Uploads { rate, rate_raw, rate_ratio, alone, alone_raw, alone_ratio, processor, .. } = *uploads;
+    line("uploads a second, 4 at a time (higher)", rate, Some(rate_raw), Some(rate_ratio), "0.90");
+    line("milliseconds for one alone (lower)", alone, Some(alone_raw), Some(alone_ratio), "none");
+    line("replica's CPU milliseconds for one (lower)", processor, None, None, "none");
+}
+
+fn size_table(text: &mut String, start: Spread, sizes: &Sizes) {
+    let _ = write!(text, "\nSIZE: one replica; memory is resident, in MiB.\n\n");
+    let _ = writeln!(text, "{:<44}{:>9}{:>9}{:>12}", "what", "median", "most", "aim");
+    let _ = writeln!(
+        text,
+        "{:<44}{:>9.0}{:>9.0}{:>12}",
+        format!("ms from exec to ready, {STARTS} cold starts"),
+        start.median,
+        start.most,
+        "below 300"
+    );
+    let _ = writeln!(text, "\n{:<44}{:>9}{:>9}{:>12}", "", "now", "peak", "aim (now)");
+    for (what, memory, aim) in [
+        ("idle after its start".to_owned(), sizes.idle, "below 40"),
+        (format!("after {READS} page reads"), sizes.read, "none"),
+        (format!("after {TOTAL} uploads"), sizes.uploaded, "none"),
+    ] {
+        let _ = writeln!(text, "{what:<44}{:>9.1}{:>9.1}{aim:>12}", memory.now, memory.peak);
+    }
+}
