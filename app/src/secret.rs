@@ -9,6 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use uuid::Uuid;
 
 /// A hash. Safe to store, useless without the key.
 pub type Hash = [u8; 32];
@@ -55,6 +56,15 @@ impl Keyed {
     #[must_use]
     pub fn submission(&self, parts: &[&[u8]]) -> Hash {
         self.hash("submission", parts)
+    }
+
+    /// The key of the form on a page, the same on every replica: what is sent under one tag has to be the same bytes.
+    #[must_use]
+    pub fn form_key(&self, page: &str, version: (i64, i64)) -> Uuid {
+        let hash = self.hash("form", &[page.as_bytes(), &version.0.to_be_bytes(), &version.1.to_be_bytes()]);
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(hash).for_each(|(byte, of_hash)| *byte = of_hash);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
     /// Each part goes in with its length, so that no two lists of parts run together into the same bytes.

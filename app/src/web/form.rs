@@ -30,8 +30,10 @@ const MEMORY_WAIT: Duration = Duration::from_secs(2);
 const TEXT_BYTES: usize = 2 << 20;
 /// How much of that a long field leaves to the short ones behind it.
 const TEXT_RESERVE: usize = 16 << 10;
-/// Parts that are no files. Clients send a few that mean nothing to us.
-const TEXT_PARTS: usize = 40;
+/// Fields that are no files: the hundred posts of a deletion, and a few that clients send and that mean nothing to us.
+const TEXT_PARTS: usize = 120;
+/// Files that are counted before nobody can have meant it.
+const FILE_PARTS: usize = 40;
 /// How much is read and thrown away behind the limit before the connection is given up.
 const SURPLUS_BYTES: usize = 8 << 20;
 
@@ -110,7 +112,10 @@ async fn read_urlencoded(form: &mut Form, mut payload: web::Payload) {
             Err(error) => return form.refuse(broken(&error)),
         }
     }
-    for (name, value) in url::form_urlencoded::parse(&body).take(TEXT_PARTS + 100) {
+    for (name, value) in url::form_urlencoded::parse(&body) {
+        if form.fields.len() == TEXT_PARTS {
+            return form.refuse(too_many_fields());
+        }
         form.fields.push((name.into_owned(), value.into_owned()));
     }
 }
@@ -154,8 +159,7 @@ impl Reader<'_> {
     async fn text(&mut self, form: &mut Form, part: &mut Field, name: String) -> Result<(), AppError> {
         self.texts += 1;
         if self.texts > TEXT_PARTS {
-            let detail = format!("The form has more than {TEXT_PARTS} fields. Send only those that the board knows.");
-            return Err(Refusal::new(RefusalKind::Malformed, "too_many_parts", detail).into());
+            return Err(too_many_fields().into());
         }
         let mut text = BytesMut::new();
         let (mut whole, mut ended) = (true, Ok(()));
@@ -216,7 +220,7 @@ impl Reader<'_> {
                 format!("A post can have {} pictures at the most. Leave some out and post again.", limits.files);
             form.refuse(Refusal::invalid("too_many_files", detail));
             // Beyond any honest mistake.
-            if self.files > limits.files + TEXT_PARTS {
+            if self.files > limits.files + FILE_PARTS {
                 let detail = "The form has too many files.";
                 return Err(Refusal::new(RefusalKind::Malformed, "too_many_parts", detail).into());
             }
@@ -257,6 +261,11 @@ pub(super) fn too_large(state: &AppState) -> Refusal {
         megabytes(limits.file_bytes)
     );
     Refusal::new(RefusalKind::TooLarge, "post_too_large", detail)
+}
+
+fn too_many_fields() -> Refusal {
+    let detail = format!("The form has more than {TEXT_PARTS} fields. Send only those that the board knows.");
+    Refusal::new(RefusalKind::Malformed, "too_many_parts", detail)
 }
 
 fn text_too_large() -> Refusal {

@@ -36,6 +36,10 @@ pub(super) fn form<'a>(
     PostForm { board, thread, key, draft, limits: &state.config.posts, open }
 }
 
+fn form_key(state: &AppState, page: &str, version: &Version) -> Uuid {
+    state.keyed.form_key(page, (version.site, version.number))
+}
+
 /// Renders a template to a page.
 pub(super) fn html(template: &impl Template) -> Result<Page, AppError> {
     let body = template.render().map_err(|error| AppError::Internal(format!("rendering: {error}")))?;
@@ -92,13 +96,14 @@ async fn numbered_index(request: &HttpRequest, state: &AppState, slug: &str, pag
         if page > read.pages {
             return Err(no_page(&page.to_string()));
         }
+        let key = form_key(state, &format!("{slug}/{page}"), &version);
         html(&IndexPage {
             layout: layout(state, &boards),
             board: &board,
             threads: &read.threads,
             page,
             pages: read.pages,
-            form: form(state, &board, None, &Draft::default(), Uuid::new_v4(), false),
+            form: form(state, &board, None, &Draft::default(), key, false),
         })
     })
     .await
@@ -171,7 +176,8 @@ pub(super) async fn thread(request: HttpRequest, state: State, path: web::Path<(
         let posts = reading::thread(&state.pool, no).await?.ok_or_else(|| fresh::no_thread(&number))?;
         let closed = posts.thread.locked || posts.thread.archived || board.locked;
         let draft = Draft::default();
-        let form = (!closed).then(|| form(&state, &board, Some(no), &draft, Uuid::new_v4(), true));
+        let key = form_key(&state, &format!("{slug}/res/{no}"), &version);
+        let form = (!closed).then(|| form(&state, &board, Some(no), &draft, key, true));
         html(&ThreadPage { layout: layout(&state, &boards), board: &board, posts: &posts, form })
     })
     .await
