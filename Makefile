@@ -10,7 +10,7 @@ export SQLX_OFFLINE := true
 PACKAGES := -p triptych -p triptych-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-browser sqlx bench
+.PHONY: help up test test-browser sqlx bench screenshot
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -4,10 +4,13 @@
 -- those updates stay heap-only (HOT) and never copy a wide row. Times come from the database's clock alone:
 -- replicas need not agree about the time of day.
 
--- One row. Its version changes when what every page shows (the list of boards) changes.
+-- One row. Its version changes when what every page shows changes: the list of boards, or the face that replicas
+-- give to pages (their build and those of their settings that can be seen).
 create table site_state (
-    only_row boolean primary key default true check (only_row),
-    version  bigint not null default 1
+    only_row   boolean primary key default true check (only_row),
+    version    bigint not null default 1,
+    changed_at timestamptz not null default clock_timestamp(),
+    face       text not null default ''
 );
 insert into site_state default values;
 
@@ -119,7 +122,8 @@ create index quote_to on quote (to_no);
 -- What was submitted, so that the same form sent twice is one post. Old rows are removed by `triptych gc`.
 create table submission (
     digest     bytea primary key,
-    post_no    integer references post on delete cascade,
+    post_no    integer references post on delete set null,   -- null once the post was deleted
     created_at timestamptz not null default clock_timestamp()
 );
 create index submission_post on submission (post_no);
+create index submission_age on submission (created_at);

@@ -31,7 +31,11 @@ enum Command {
     /// Bring database, bucket and boards up to date. Any number may run at once.
     Migrate,
     /// Remove what nobody refers to: pictures of deleted posts, objects of uploads that were cut off.
-    Gc,
+    Gc {
+        /// Spare nothing for being new. Only while no replica runs: objects of an upload that is on its way are lost.
+        #[arg(long)]
+        no_grace: bool,
+    },
     /// Ask the replica on this machine whether it is alive; the exit code tells.
     Healthcheck,
     /// Write style sheet and icon to a folder, for a web server to serve.
@@ -56,7 +60,13 @@ pub fn run() -> ExitCode {
     let done = match arguments.command {
         Command::Serve => run_configured(ServeConfig::read(&environment), |config| &config.log, server::serve),
         Command::Migrate => run_configured(MigrateConfig::read(&environment), |config| &config.log, migrate),
-        Command::Gc => run_configured(CollectConfig::read(&environment), |config| &config.log, collect),
+        Command::Gc { no_grace } => {
+            let work = |config: CollectConfig| async move {
+                let grace = if no_grace { Duration::ZERO } else { config.grace };
+                collect(&config, grace).await
+            };
+            run_configured(CollectConfig::read(&environment), |config| &config.log, work)
+        }
         Command::Healthcheck => healthcheck(),
         Command::Assets { folder } => {
             Assets::new().export(&folder).with_context(|| format!("writing to {}", folder.display()))
@@ -124,10 +134,10 @@ where
     }
 }
 
-async fn collect(config: CollectConfig) -> anyhow::Result<()> {
-    let pool = db::pool(&config.database.url, config.database.connections)?;
+async fn collect(config: &CollectConfig, grace: Duration) -> anyhow::Result<()> {
+    let pool = db::patient_pool(&config.database.url)?;
     let store = Store::new(&config.store);
-    let collected = collecting::collect(&pool, &store, config.grace, chrono::Utc::now()).await?;
+    let collected = collecting::collect(&pool, &store, grace, chrono::Utc::now()).await?;
     let collecting::Collected { blobs, orphans, submissions } = collected;
     tracing::info!(blobs, orphans, submissions, "collected");
     Ok(())

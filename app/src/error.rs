@@ -17,6 +17,9 @@ pub enum AppError {
         /// For the log.
         cause: String,
     },
+    /// The database went away while it was told to commit a post. The sender is told that sending it again is safe.
+    #[error("nobody knows whether the post was made: {0}")]
+    OutcomeUnknown(String),
     /// A defect of ours. The sender is told the request id and nothing else.
     #[error("internal error: {0}")]
     Internal(String),
@@ -62,7 +65,7 @@ impl AppError {
                 RefusalKind::Invalid => 422,
                 RefusalKind::Unavailable => 503,
             },
-            Self::Unavailable { .. } => 503,
+            Self::Unavailable { .. } | Self::OutcomeUnknown(_) => 503,
             Self::Internal(_) => 500,
         }
     }
@@ -73,6 +76,7 @@ impl AppError {
         match self {
             Self::Refused(refusal) => refusal.code,
             Self::Unavailable { .. } => "unavailable",
+            Self::OutcomeUnknown(_) => "outcome_unknown",
             Self::Internal(_) => "internal",
         }
     }
@@ -100,6 +104,11 @@ impl AppError {
             Self::Refused(refusal) => refusal.detail.clone(),
             Self::Unavailable { what, .. } => {
                 format!("{what} does not answer at this moment. Nothing was lost; try again in a few seconds.")
+            }
+            Self::OutcomeUnknown(_) => {
+                "The database went away in the moment in which your post was written. It may be \
+                                        there or not; sending this form again is safe, it will not be there twice."
+                    .to_owned()
             }
             Self::Internal(_) => "This is our fault. It has been logged under the number below.".to_owned(),
         }

@@ -19,6 +19,8 @@ use crate::web::app;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// For a client to send the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// For Postgres to say goodbye. Nothing is lost when it does not.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two looks at a schema that is not there yet.
 const SCHEMA_RETRY: Duration = Duration::from_millis(500);
 
@@ -85,7 +87,9 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     }
     stop_metrics.stop(false).await;
     metrics.await??;
-    state.pool.close().await;
+    if tokio::time::timeout(CLOSE_TIMEOUT, state.pool.close()).await.is_err() {
+        tracing::warn!("Postgres did not let go of every connection");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -113,9 +117,10 @@ async fn verify_schema(state: web::Data<AppState>) {
 /// come back in its form, whatever happens to the database.
 async fn prepare(state: &AppState) -> Result<bool, AppError> {
     let mut connection = state.pool.acquire().await?;
-    if !db::schema_is_current(&mut connection).await? {
+    if !db::in_time(db::schema_is_current(&mut connection)).await? {
         return Ok(false);
     }
+    db::in_time(db::boards::show_face(&mut connection, &state.face)).await?;
     drop(connection);
     if let Some(version) = state.versions.check(Subject::Site).await? {
         state.boards.at(version.site).await?;

@@ -1,5 +1,6 @@
 //! Everything that requests share, built once per process.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -16,6 +17,17 @@ use crate::secret::Keyed;
 use crate::service::posting::{PictureStorage, Posting};
 use crate::store::Store;
 use crate::web::assets::Assets;
+
+/// Room for a few hundred forms without pictures.
+const TEXT_MEMORY_KIBIBYTES: usize = 16 << 10;
+
+/// The build, and every setting that a page or document shows.
+fn face(config: &ServeConfig) -> String {
+    let mut hasher = DefaultHasher::new();
+    env!("TRIPTYCH_BUILD").hash(&mut hasher);
+    format!("{:?} {:?} {:?}", config.title, config.posts, config.boards).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
 
 /// The parts of a replica.
 #[derive(Debug)]
@@ -38,6 +50,12 @@ pub struct AppState {
     pub posting: Posting,
     /// A permit a kibibyte of upload that may be in memory.
     pub upload_memory: Arc<Semaphore>,
+    /// The same for forms that are too small to hold a picture of any size.
+    pub text_memory: Arc<Semaphore>,
+    /// Tells how pages of this replica look from how those of another build or with other settings do.
+    pub face: String,
+    /// The main runtime, which ends last: connections to Postgres and S3 are opened on it.
+    pub runtime: Handle,
     /// Style sheet and icon.
     pub assets: Assets,
     /// Counters.
@@ -72,6 +90,9 @@ impl AppState {
             boards: BoardDirectory::new(pool.clone()),
             pages: Pages::new(config.page_cache_bytes),
             upload_memory: Arc::new(Semaphore::new(config.upload_memory_bytes / 1024)),
+            text_memory: Arc::new(Semaphore::new(TEXT_MEMORY_KIBIBYTES)),
+            face: face(&config),
+            runtime: Handle::current(),
             assets: Assets::new(),
             metrics: Metrics::default(),
             readiness: Readiness::default(),

@@ -28,7 +28,7 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// Where metrics are served.
     pub metrics_listen: SocketAddr,
-    /// The name of this replica, in the header `X-Served-By` and in every log line.
+    /// The name of this replica, in the header `X-Served-By`.
     pub replica: String,
     /// Postgres.
     pub database: DatabaseConfig,
@@ -130,6 +130,9 @@ pub struct BoardLimits {
     pub bump_limit: u32,
 }
 
+/// Longer than an upload can take from putting its objects to committing their rows.
+const LEAST_GRACE: Duration = Duration::from_mins(10);
+
 /// Looks a variable up; the environment, or a table in a test.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -214,6 +217,12 @@ impl CollectConfig {
         let mut reader = Reader::new(lookup);
         let (log, database, store) = (log(&mut reader), database(&mut reader), store(&mut reader));
         let grace = reader.seconds("TRIPTYCH_GC_GRACE");
+        if grace.is_some_and(|grace| grace < LEAST_GRACE) {
+            reader.problem(
+                "TRIPTYCH_GC_GRACE",
+                "is less than 10m: objects of an upload that is still running would be taken for orphans",
+            );
+        }
         let config = (|| Some(Self { log: log?, database: database?, store: store?, grace: grace? }))();
         reader.finish(config)
     }

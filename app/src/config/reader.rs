@@ -20,7 +20,7 @@ impl fmt::Display for Problems {
         for problem in &self.0 {
             writeln!(f, "  {problem}")?;
         }
-        write!(f, "`triptych help serve` lists every variable.")
+        write!(f, "`triptych help COMMAND` lists the variables of each command.")
     }
 }
 

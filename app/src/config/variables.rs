@@ -97,7 +97,7 @@ pub const VARIABLES: &[Variable] = &[
         "TRIPTYCH_GC_GRACE",
         Some("24h"),
         &[Collect],
-        "How old an object has to be before it can be an orphan; longer than any upload takes",
+        "How old an object has to be before it can be an orphan, 10m at the least",
     ),
     plain("TRIPTYCH_LISTEN", Some("0.0.0.0:8080"), &[Serve, Healthcheck], "Where pages are served"),
     plain("TRIPTYCH_METRICS_LISTEN", Some("0.0.0.0:9090"), &[Serve], "Where /metrics is served"),

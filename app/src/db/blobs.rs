@@ -117,26 +117,27 @@ pub async fn known(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uu
     sqlx::query_scalar!("select id from blob where id = any($1)", ids).fetch_all(connection).await
 }
 
-/// Locks one blob that hangs on no post and is older than the grace time. A blob that a posting transaction is just
-/// taking up again is passed over.
-pub async fn lock_unused(connection: &mut PgConnection, grace_seconds: f64) -> Result<Option<Uuid>, Error> {
+/// Locks blobs that hang on no post and are older than the grace time, a few hundred at the most. Those that a posting
+/// transaction is just taking up again are passed over.
+pub async fn lock_unused(connection: &mut PgConnection, grace_seconds: f64) -> Result<Vec<Uuid>, Error> {
     sqlx::query_scalar!(
         "select id from blob
          where created_at < clock_timestamp() - make_interval(secs => $1)
            and not exists (select from attachment where blob_id = blob.id)
-         limit 1 for update skip locked",
+         limit 400 for update skip locked",
         grace_seconds,
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await
 }
 
-/// Removes a locked blob, unless a post took it up between the look and the lock: the first statement cannot see
-/// that, this one can. Answers whether it is gone.
-pub async fn delete_unused(connection: &mut PgConnection, id: Uuid) -> Result<bool, Error> {
-    let done =
-        sqlx::query!("delete from blob where id = $1 and not exists (select from attachment where blob_id = $1)", id)
-            .execute(connection)
-            .await?;
-    Ok(done.rows_affected() > 0)
+/// Removes locked blobs, but none that a post took up between the look and the lock: the first statement cannot see
+/// that, this one can. Answers those that are gone.
+pub async fn delete_unused(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+    sqlx::query_scalar!(
+        "delete from blob where id = any($1) and not exists (select from attachment where blob_id = blob.id) returning id",
+        ids,
+    )
+    .fetch_all(connection)
+    .await
 }

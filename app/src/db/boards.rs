@@ -54,9 +54,22 @@ pub async fn configure(connection: &mut PgConnection, boards: &[BoardSettings]) 
         }
     }
     if changed {
-        sqlx::query!("update site_state set version = version + 1").execute(connection).await?;
+        sqlx::query!("update site_state set version = version + 1, changed_at = clock_timestamp()")
+            .execute(connection)
+            .await?;
     }
     Ok(changed)
+}
+
+/// Says what face replicas give to pages from now on. If it is another one than before, every page has changed.
+pub async fn show_face(connection: &mut PgConnection, face: &str) -> Result<(), Error> {
+    sqlx::query!(
+        "update site_state set face = $1, version = version + 1, changed_at = clock_timestamp() where face <> $1",
+        face,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 /// Whether nobody may post on a board.
@@ -75,21 +88,23 @@ pub struct Change {
     pub pictures: i64,
 }
 
-/// Marks a board as changed. Takes the row that every post of the board needs, so this comes last in a transaction.
-pub async fn touch(connection: &mut PgConnection, board: BoardId, change: Change) -> Result<(), Error> {
-    sqlx::query!(
-        "update board_state
+/// Marks a board as changed, and answers whether it is locked. Takes the row that every post of the board needs, so
+/// this comes last in a transaction.
+pub async fn touch(connection: &mut PgConnection, board: BoardId, change: Change) -> Result<bool, Error> {
+    sqlx::query_scalar!(
+        "update board_state as state
          set version = version + 1, changed_at = clock_timestamp(),
              threads = threads + $2, posts = posts + $3, pictures = pictures + $4
-         where board_id = $1",
+         from board
+         where state.board_id = $1 and board.id = state.board_id
+         returning board.locked",
         board.0,
         change.threads,
         change.posts,
         change.pictures,
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await
-    .map(drop)
 }
 
 /// Threads, posts and pictures on all boards together.

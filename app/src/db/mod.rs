@@ -53,8 +53,17 @@ pub fn check_url(url: &SecretString) -> Result<(), String> {
 /// Limits on statements, locks and idle transactions are set on every connection, so that no request can hold a
 /// row lock for long: five seconds a statement, two for a lock.
 pub fn pool(url: &SecretString, connections: u32) -> Result<PgPool, Error> {
+    pool_with_limit(url, connections, "5s")
+}
+
+/// A pool for work that nobody waits for: a statement may look at a whole table.
+pub fn patient_pool(url: &SecretString) -> Result<PgPool, Error> {
+    pool_with_limit(url, 2, "15min")
+}
+
+fn pool_with_limit(url: &SecretString, connections: u32, statement: &str) -> Result<PgPool, Error> {
     let options = url.expose_secret().parse::<PgConnectOptions>()?.application_name("triptych").options([
-        ("statement_timeout", "5s"),
+        ("statement_timeout", statement),
         ("lock_timeout", "2s"),
         ("idle_in_transaction_session_timeout", "10s"),
     ]);
@@ -93,6 +102,15 @@ pub async fn schema_is_current(connection: &mut PgConnection) -> Result<bool, Er
         other => Error::Migrate(Box::new(other)),
     })?;
     Ok(ours.iter().all(|ours| applied.iter().any(|applied| applied.version == ours.version)))
+}
+
+/// The most that a few statements may take before whoever waits for them is told that the database does not answer.
+/// The server's own limits are no help when it hangs, or when the network between us is cut without a word.
+pub const LONGEST: Duration = Duration::from_secs(6);
+
+/// Waits for the database only so long.
+pub async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(LONGEST, work).await.unwrap_or(Err(Error::PoolTimedOut))
 }
 
 /// A read-only transaction in which every statement sees the same moment.

@@ -104,8 +104,6 @@ pub struct Deletable {
     pub thread: PostNo,
     /// Keyed hash of the password that deletes it.
     pub password_hash: Option<Vec<u8>>,
-    /// Pictures on it that are not deleted yet.
-    pub pictures: i32,
 }
 
 /// Those of these posts that stand on a board, ascending.
@@ -115,11 +113,10 @@ pub async fn deletable(
     posts: &[PostNo],
 ) -> Result<Vec<Deletable>, Error> {
     let rows = sqlx::query!(
-        r#"select post.no, post.thread_no, post.password_hash,
-                  (select count(blob_id) from attachment where post_no = post.no)::integer as "pictures!"
-           from post join thread on thread.no = post.thread_no
-           where post.no = any($1) and thread.board_id = $2
-           order by post.no"#,
+        "select post.no, post.thread_no, post.password_hash
+         from post join thread on thread.no = post.thread_no
+         where post.no = any($1) and thread.board_id = $2
+         order by post.no",
         &numbers(posts),
         board.0,
     )
@@ -129,7 +126,6 @@ pub async fn deletable(
         no: PostNo(row.no),
         thread: PostNo(row.thread_no),
         password_hash: row.password_hash,
-        pictures: row.pictures,
     });
     Ok(posts.collect())
 }

@@ -20,15 +20,28 @@ pub async fn complete(connection: &mut PgConnection, digest: &[u8; 32], post: Po
         .map(drop)
 }
 
-/// The post, and its thread, that a submission became earlier.
-pub async fn find(connection: &mut PgConnection, digest: &[u8; 32]) -> Result<Option<(PostNo, PostNo)>, Error> {
+/// What became of a submission that was sent before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// This post, in this thread.
+    Post(PostNo, PostNo),
+    /// A post that has been deleted since.
+    Deleted,
+}
+
+/// What became of a submission; `None` when it was not sent before.
+pub async fn find(connection: &mut PgConnection, digest: &[u8; 32]) -> Result<Option<Sent>, Error> {
     let row = sqlx::query!(
-        "select post.no, post.thread_no from submission join post on post.no = submission.post_no where digest = $1",
+        r#"select post.no as "no?", post.thread_no as "thread_no?"
+           from submission left join post on post.no = submission.post_no where digest = $1"#,
         &digest[..],
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| (PostNo(row.no), PostNo(row.thread_no))))
+    Ok(row.map(|row| match (row.no, row.thread_no) {
+        (Some(no), Some(thread)) => Sent::Post(PostNo(no), PostNo(thread)),
+        _ => Sent::Deleted,
+    }))
 }
 
 /// Forgets submissions of which no retry can still be on its way. Answers how many.

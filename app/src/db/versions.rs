@@ -19,11 +19,11 @@ pub enum Subject {
 /// How far something had changed at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
-    /// Version of the list of boards, which every page shows.
+    /// Version of what every page shows: the boards, and the face of the site.
     pub site: i64,
     /// Grows with every change of the subject.
     pub number: i64,
-    /// When the subject last changed.
+    /// When the subject, or what every page shows, last changed.
     pub changed_at: DateTime<Utc>,
     /// The last change is more than ten seconds old: no transaction is still on its way to commit another change
     /// with an equal time, counted in seconds.
@@ -53,10 +53,11 @@ pub async fn current(connection: &mut PgConnection, subjects: &[Subject]) -> Res
             select null, null, coalesce(sum(version), 0)::bigint, coalesce(max(changed_at), clock_timestamp())
             from board_state where $3
         )
-        select thread_no, board_id, version as "version!", changed_at as "changed_at!",
-               changed_at < clock_timestamp() - interval '10 seconds' as "settled!",
-               (select version from site_state) as "site!"
-        from changed
+        select thread_no, board_id, changed.version as "version!",
+               greatest(changed.changed_at, site.changed_at) as "changed_at!",
+               greatest(changed.changed_at, site.changed_at) < clock_timestamp() - interval '10 seconds' as "settled!",
+               site.version as "site!"
+        from changed cross join site_state site
         "#,
         &threads,
         &boards,

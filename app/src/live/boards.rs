@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::db::boards::list;
 use crate::db::{self, PgPool};
 use crate::domain::{Board, Refusal};
 use crate::error::AppError;
@@ -51,8 +52,7 @@ impl BoardDirectory {
         if kept.version >= version {
             return Ok(kept);
         }
-        let mut snapshot = db::snapshot(&self.pool).await?;
-        let (version, list) = db::boards::list(&mut snapshot).await?;
+        let (version, list) = db::in_time(async { list(&mut *db::snapshot(&self.pool).await?).await }).await?;
         let boards = Arc::new(Boards { version, list });
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         if kept.version < version {

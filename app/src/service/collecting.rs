@@ -35,14 +35,18 @@ pub async fn collect(pool: &PgPool, store: &Store, grace: Duration, now: DateTim
     drop(connection);
     loop {
         let mut transaction = pool.begin().await?;
-        let Some(id) = blobs::lock_unused(&mut transaction, grace.as_secs_f64()).await? else { break };
-        let deleted = blobs::delete_unused(&mut transaction, id).await?;
-        transaction.commit().await?;
-        if deleted {
-            // The row is gone for good. Should deleting the objects fail, they are orphans of the next run.
-            store.delete(&Object::both(id)).await?;
-            collected.blobs += 1;
+        let unused = blobs::lock_unused(&mut transaction, grace.as_secs_f64()).await?;
+        if unused.is_empty() {
+            break;
         }
+        let deleted = blobs::delete_unused(&mut transaction, &unused).await?;
+        transaction.commit().await?;
+        // The rows are gone for good. Should deleting the objects fail, they are orphans of the next run.
+        let objects: Vec<Object> = deleted.iter().copied().flat_map(Object::both).collect();
+        if !objects.is_empty() {
+            store.delete(&objects).await?;
+        }
+        collected.blobs += deleted.len() as u64;
     }
     let mut after = None;
     loop {

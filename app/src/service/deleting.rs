@@ -57,7 +57,8 @@ pub async fn delete(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Result
     }
     let mut attempt = 1;
     loop {
-        match delete_once(pool, keyed, deletion).await {
+        let done = tokio::time::timeout(db::LONGEST * 2, delete_once(pool, keyed, deletion));
+        match done.await.unwrap_or(Err(Failure::Database(db::Error::PoolTimedOut))) {
             Ok(left) => return Ok(left),
             Err(Failure::Database(error)) if db::is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
             Err(Failure::Database(error)) => return Err(error.into()),
@@ -105,7 +106,8 @@ async fn delete_once(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Resul
         change.posts -= i64::from(replies);
         change.pictures -= i64::from(pictures);
     }
-    boards::touch(&mut transaction, deletion.board.id, change).await?;
+    // A locked board takes no posts; what stands on it can be deleted.
+    let _locked = boards::touch(&mut transaction, deletion.board.id, change).await?;
     transaction.commit().await?;
     Ok(left)
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -15,6 +16,9 @@ use crate::domain::{Refusal, RefusalKind};
 use crate::error::AppError;
 use crate::media::{self, Inspected, MediaError, PoolError};
 use crate::store::{Content, Object, Store};
+
+/// How long a post waits for another one that carries the same picture.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// A file as it was uploaded.
 #[derive(Debug, Clone)]
@@ -70,14 +74,15 @@ impl PictureStorage {
             let picture = self.inspect(upload.bytes.clone()).await?;
             inspected.push(Arc::new(picture.map_err(|error| refusal(&error, upload, index, uploads.len()))?));
         }
-        let turns = self.in_flight.wait(inspected.iter().map(|picture| picture.sha256)).await;
+        let turns = self.in_flight.wait(inspected.iter().map(|picture| picture.sha256));
+        let turns = tokio::time::timeout(LONGEST_WAIT, turns).await.map_err(|_| AppError::busy())?;
         let mut prepared: Vec<Prepared> = Vec::with_capacity(uploads.len());
         let mut seen = HashSet::new();
         for (index, (picture, upload)) in inspected.into_iter().zip(uploads).enumerate() {
             let sha256 = picture.sha256;
             let stored = !seen.insert(sha256) || {
                 let mut connection = self.pool.acquire().await?;
-                blobs::exists(&mut connection, &sha256).await?
+                db::in_time(blobs::exists(&mut connection, &sha256)).await?
             };
             let blob = if stored {
                 None

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::pictures::Prepared;
 pub use super::pictures::{PictureStorage, Upload};
 use crate::config::BoardLimits;
+use crate::db::submissions::Sent;
 use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, submissions, threads};
 use crate::domain::{Board, Destination, PostNo, PostText, Refusal, RefusalKind};
 use crate::error::AppError;
@@ -33,6 +34,8 @@ pub struct Submission {
     pub text: PostText,
     /// Deletes the post later; empty for none.
     pub password: String,
+    /// The password was made up for this submission, and says nothing about who sent it.
+    pub password_is_new: bool,
     /// Hides the pictures.
     pub spoiler: bool,
     /// The pictures, in order.
@@ -41,6 +44,8 @@ pub struct Submission {
     pub key: Option<String>,
     /// Where it came from.
     pub address: IpAddr,
+    /// The memory that the pictures take, counted for as long as they are there.
+    pub memory: Option<OwnedSemaphorePermit>,
 }
 
 /// A post that is committed.
@@ -118,7 +123,7 @@ impl Posting {
         loop {
             let mut put = Vec::new();
             let done = match self.pictures.prepare(&submission.uploads, &mut put).await {
-                Ok(pictures) => self.write(submission, digest.as_ref(), &pictures.list).await,
+                Ok(pictures) => self.write_in_time(submission, digest.as_ref(), &pictures.list).await,
                 Err(error) => Err(Failure::Final(error)),
             };
             match done {
@@ -143,8 +148,8 @@ impl Posting {
         }
     }
 
-    /// What makes two submissions the same. The address is part of it because a page, and with it the key in its
-    /// form, is shared by all who read it.
+    /// What makes two submissions the same. Address and password are part of it because a page, and with it the key
+    /// in its form, is shared by all who read it.
     fn digest(&self, submission: &Submission) -> Option<Hash> {
         let key = submission.key.as_ref()?;
         let address = self.keyed.address(submission.address);
@@ -154,10 +159,12 @@ impl Posting {
         }
         .to_be_bytes();
         let text = &submission.text;
+        let password = if submission.password_is_new { "" } else { &submission.password };
         let flags = [u8::from(text.sage), u8::from(submission.spoiler)];
         let mut parts: Vec<&[u8]> = vec![
             key.as_bytes(),
             &address,
+            password.as_bytes(),
             submission.board.slug.as_bytes(),
             &thread,
             &flags,
@@ -175,18 +182,30 @@ impl Posting {
     async fn admit(&self, submission: &Submission, digest: Option<&Hash>) -> Result<Option<Posted>, AppError> {
         let mut connection = self.pool.acquire().await?;
         if let Some(digest) = digest
-            && let Some((no, thread)) = submissions::find(&mut connection, digest).await?
+            && let Some(sent) = db::in_time(submissions::find(&mut connection, digest)).await?
         {
-            return Ok(Some(Posted { no, thread, repeated: true }));
+            return Ok(Some(repeated(sent)?));
         }
-        if boards::is_locked(&mut connection, submission.board.id).await? {
+        if db::in_time(boards::is_locked(&mut connection, submission.board.id)).await? {
             return Err(board_locked(&submission.board).into());
         }
         if let Destination::Reply(no) = submission.destination {
-            let thread = threads::find(&mut connection, no).await?;
+            let thread = db::in_time(threads::find(&mut connection, no)).await?;
             check_thread(no, thread.map(|thread| (thread.locked, thread.archived)))?;
         }
         Ok(None)
+    }
+
+    /// A database that hangs may hang before or after the commit.
+    async fn write_in_time(
+        &self,
+        submission: &Submission,
+        digest: Option<&Hash>,
+        pictures: &[Prepared],
+    ) -> Result<(Posted, Vec<Uuid>), Failure> {
+        let written = tokio::time::timeout(LONGEST_WAIT + db::LONGEST, self.write(submission, digest, pictures)).await;
+        let unknown = |_| Err(Failure::Unknown(AppError::OutcomeUnknown("the transaction did not end".to_owned())));
+        written.unwrap_or_else(unknown)
     }
 
     /// The transaction. Answers the post and which blobs of this attempt it uses.
@@ -202,10 +221,8 @@ impl Posting {
         if let Some(digest) = digest
             && !submissions::claim(&mut transaction, digest).await.map_err(in_transaction)?
         {
-            let posted = submissions::find(&mut transaction, digest).await?;
-            let gone = || Refusal::not_found("post_deleted", "This post was made and has been deleted since.");
-            let (no, thread) = posted.ok_or_else(gone)?;
-            return Ok((Posted { no, thread, repeated: true }, Vec::new()));
+            let sent = submissions::find(&mut transaction, digest).await?.unwrap_or(Sent::Deleted);
+            return Ok((repeated(sent)?, Vec::new()));
         }
         let stored = store_blobs(&mut transaction, pictures).await?;
         let posted = self.write_post(&mut transaction, submission, &stored).await?;
@@ -217,14 +234,16 @@ impl Posting {
             posts: 1,
             pictures: i64::try_from(stored.len()).unwrap_or(i64::MAX),
         };
-        boards::touch(&mut transaction, submission.board.id, change).await.map_err(in_transaction)?;
+        if boards::touch(&mut transaction, submission.board.id, change).await.map_err(in_transaction)? {
+            return Err(board_locked(&submission.board).into());
+        }
         if posted.no == posted.thread {
             // Under the lock of the board, so that of two threads that are made at once the second sees the first.
             // It waits for nothing, and so for nobody who waits for the board.
             let keep = i64::from(self.limits.pages) * i64::from(self.limits.threads_per_page);
             threads::archive_beyond(&mut transaction, submission.board.id, keep).await.map_err(in_transaction)?;
         }
-        transaction.commit().await.map_err(|error| Failure::Unknown(error.into()))?;
+        transaction.commit().await.map_err(|error| Failure::Unknown(AppError::OutcomeUnknown(error.to_string())))?;
         Ok((posted, stored))
     }
 
@@ -308,6 +327,17 @@ async fn store_blobs(transaction: &mut PgConnection, pictures: &[Prepared]) -> R
         ids.insert(picture.sha256, id);
     }
     Ok(pictures.iter().filter_map(|picture| ids.get(&picture.sha256).copied()).collect())
+}
+
+/// What a submission that was sent before is answered with.
+fn repeated(sent: Sent) -> Result<Posted, Refusal> {
+    match sent {
+        Sent::Post(no, thread) => Ok(Posted { no, thread, repeated: true }),
+        Sent::Deleted => {
+            let detail = "This was posted before and has been deleted since. Open the page again to post it anew.";
+            Err(Refusal::not_found("post_deleted", detail))
+        }
+    }
 }
 
 fn board_locked(board: &Board) -> Refusal {

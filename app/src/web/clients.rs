@@ -4,9 +4,10 @@ use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::{HttpResponse, web};
 
 use super::{api, fresh};
-use crate::db::{attachments, blobs};
+use crate::db::blobs;
 use crate::domain::Refusal;
 use crate::error::AppError;
+use crate::service::reading;
 use crate::state::AppState;
 
 type Answer = Result<HttpResponse, AppError>;
@@ -33,8 +34,7 @@ async fn find(state: &AppState, file: &File) -> Result<blobs::Stored, AppError> 
     let missing =
         || Refusal::not_found("unknown_file", "There is no such file on this board. It may have been deleted.");
     let tim = file.tim.parse().map_err(|_| missing())?;
-    let mut connection = state.pool.acquire().await?;
-    Ok(attachments::find_by_tim(&mut connection, board.id, tim).await?.ok_or_else(missing)?)
+    Ok(reading::file(&state.pool, board.id, tim).await?.ok_or_else(missing)?)
 }
 
 /// For a minute: the file may be deleted, and then the address has to be gone.

@@ -11,14 +11,15 @@ use actix_web::http::header::{
     ALLOW, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, web};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 use futures_util::FutureExt as _;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::context::TokioContext;
 use uuid::Uuid;
 
 use super::errors;
 use crate::error::AppError;
-use crate::metrics::{RequestLabels, RouteLabels};
+use crate::metrics::{Metrics, RequestLabels, RouteLabels};
 use crate::state::AppState;
 
 /// Only from ourselves, nothing inline, no frames, and forms go nowhere else.
@@ -51,21 +52,46 @@ pub(super) async fn edge(
     let id = Uuid::now_v7().simple().to_string();
     request.extensions_mut().insert(RequestId(id.clone()));
 
-    state.metrics.in_flight.inc();
+    let in_flight = InFlight::new(&state.metrics);
     // Connections to Postgres and S3 belong to the runtime in whose context they were opened. Workers have a runtime
     // each, and one that has nothing left to do at the end takes its own with it, while others still use those
     // connections: so all are opened in the runtime that ends last.
-    let work = TokioContext::new(next.call(request), state.posting.runtime.clone());
-    let answered = AssertUnwindSafe(work).catch_unwind().await;
-    state.metrics.in_flight.dec();
-    let response = match answered {
-        Ok(response) => response?,
-        Err(_) => return Err(AppError::Internal(format!("request {id} panicked")).into()),
-    };
+    let response = TokioContext::new(next.call(request), state.runtime.clone()).await?;
+    drop(in_flight);
     let mut response = with_readable_error(response.map_into_boxed_body(), &state);
     set_headers(&mut response, &state, &id);
     report(&response, &state, &id, started);
     Ok(response)
+}
+
+/// Makes a panic an answer like any other error. Stands around the handlers and not around everything, because only
+/// there a request can be kept for the answer.
+pub(super) async fn survive_panics(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let kept = request.request().clone();
+    if let Ok(response) = AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        return response.map(ServiceResponse::map_into_boxed_body);
+    }
+    let error = AppError::Internal("the handler panicked".to_owned());
+    Ok(ServiceResponse::new(kept, HttpResponse::from_error(error)))
+}
+
+/// Counts a request for as long as it is being answered, also when its client goes away.
+struct InFlight(Gauge);
+
+impl InFlight {
+    fn new(metrics: &Metrics) -> Self {
+        metrics.in_flight.inc();
+        Self(metrics.in_flight.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Replaces an error that has no page yet.
@@ -129,4 +155,49 @@ fn report(response: &ServiceResponse, state: &AppState, id: &str, started: Insta
         milliseconds,
         "request"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::App;
+    use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body};
+
+    use super::*;
+    use crate::config::ServeConfig;
+
+    fn settings(name: &str) -> Option<String> {
+        let value = match name {
+            "TRIPTYCH_DATABASE_URL" => "postgres://nobody@127.0.0.1:1/none",
+            "TRIPTYCH_S3_ENDPOINT" => "http://127.0.0.1:1",
+            "TRIPTYCH_S3_ACCESS_KEY_ID" | "TRIPTYCH_S3_SECRET_ACCESS_KEY" => "none",
+            "TRIPTYCH_SECRET" => "a secret that is long enough to be one",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    async fn defective() -> &'static str {
+        panic!("a defect")
+    }
+
+    #[actix_web::test]
+    async fn a_panic_is_an_answer_like_any_other_error() {
+        let state = web::Data::new(AppState::new(ServeConfig::read(&settings).unwrap()).unwrap());
+        let route = web::resource("/defect").route(web::get().to(defective)).wrap(from_fn(survive_panics));
+        let app = init_service(App::new().app_data(state.clone()).service(route).wrap(from_fn(edge))).await;
+        for (accept, content_type) in [("text/html", "text/html"), ("application/json", "application/problem+json")] {
+            let request = TestRequest::with_uri("/defect").insert_header((ACCEPT, accept)).to_request();
+            let response = call_service(&app, request).await;
+            assert_eq!(response.status(), 500);
+            assert!(response.headers().get(CONTENT_TYPE).unwrap().to_str().unwrap().starts_with(content_type));
+            assert!(response.headers().contains_key(CONTENT_SECURITY_POLICY));
+            let id = response.headers().get("x-request-id").unwrap().to_str().unwrap().to_owned();
+            let body = String::from_utf8(read_body(response).await.to_vec()).unwrap();
+            assert!(body.contains(&id), "the number that is in the log is in the answer:\n{body}");
+            assert!(!body.contains("a defect"), "what went wrong is not");
+        }
+        assert_eq!(state.metrics.in_flight.get(), 0);
+    }
 }

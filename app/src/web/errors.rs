@@ -125,7 +125,7 @@ pub(super) fn log(request: &HttpRequest, error: &AppError) {
     let request_id = request_id(request);
     match error {
         AppError::Refused(_) => {}
-        AppError::Unavailable { .. } => tracing::warn!(request_id, "{error}"),
+        AppError::Unavailable { .. } | AppError::OutcomeUnknown(_) => tracing::warn!(request_id, "{error}"),
         AppError::Internal(_) => tracing::error!(request_id, "{error}"),
     }
 }

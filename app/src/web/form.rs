@@ -26,6 +26,8 @@ use crate::state::AppState;
 const DEADLINE: Duration = Duration::from_mins(2);
 /// How long a post waits for memory when too many are on their way.
 const MEMORY_WAIT: Duration = Duration::from_secs(2);
+/// A body that is no larger holds text, or hardly more.
+const SMALL_BYTES: usize = 64 << 10;
 /// Text of all fields together, in bytes. What is longer than a limit has to fit in here to be sent back.
 const TEXT_BYTES: usize = 2 << 20;
 /// How much of that a long field leaves to the short ones behind it.
@@ -45,8 +47,8 @@ pub(super) struct Form {
     pub(super) uploads: Vec<Upload>,
     /// The first thing that was wrong; everything else was read nevertheless.
     pub(super) problem: Option<AppError>,
-    /// Held until the post is made.
-    memory: Option<OwnedSemaphorePermit>,
+    /// To be held for as long as the uploads are.
+    pub(super) memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Form {
@@ -75,8 +77,11 @@ pub(super) async fn read(request: &HttpRequest, state: &AppState, payload: web::
     let mut form = Form::default();
     let length = header(request, CONTENT_LENGTH).parse::<usize>().ok();
     let limit = state.config.body_bytes();
-    let kibibytes = u32::try_from(length.unwrap_or(limit).min(limit) / 1024 + 1).unwrap_or(u32::MAX);
-    let memory = std::sync::Arc::clone(&state.upload_memory).acquire_many_owned(kibibytes);
+    let size = length.unwrap_or(limit).min(limit);
+    let kibibytes = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX);
+    // Texts have a budget of their own: they go through while pictures wait for a store that does not answer.
+    let budget = if size <= SMALL_BYTES { &state.text_memory } else { &state.upload_memory };
+    let memory = std::sync::Arc::clone(budget).acquire_many_owned(kibibytes);
     match tokio::time::timeout(MEMORY_WAIT, memory).await {
         Ok(Ok(permit)) => form.memory = Some(permit),
         Ok(Err(_)) | Err(_) => form.refuse(AppError::busy()),

@@ -15,9 +15,6 @@ use crate::error::AppError;
 use crate::live::{Boards, Page, PageKey};
 use crate::state::AppState;
 
-/// Names this build: a page rendered by another one may look different.
-const BUILD: &str = env!("TRIPTYCH_BUILD");
-
 /// The list of boards, and the version of something, both of a moment after this call.
 pub(super) async fn check(state: &AppState, subject: Subject) -> Result<(Arc<Boards>, Option<Version>), AppError> {
     let version = state.versions.check(subject).await?;
@@ -50,22 +47,23 @@ pub(super) async fn page(
     version: Version,
     render: impl AsyncFnOnce() -> Result<Page, AppError>,
 ) -> Result<HttpResponse, AppError> {
-    if let Some(unchanged) = unchanged(request, &version) {
+    if let Some(unchanged) = unchanged(request, &state.face, &version) {
         return Ok(unchanged);
     }
     let page = state.pages.get(key, (version.site, version.number), render).await?;
-    Ok(answer(request, &version, &page))
+    Ok(answer(request, &state.face, &version, &page))
 }
 
 /// Answers with a page that is made for this request alone and not kept.
 pub(super) async fn unkept(
     request: &HttpRequest,
+    state: &AppState,
     version: Version,
     render: impl AsyncFnOnce() -> Result<Page, AppError>,
 ) -> Result<HttpResponse, AppError> {
-    match unchanged(request, &version) {
+    match unchanged(request, &state.face, &version) {
         Some(unchanged) => Ok(unchanged),
-        None => Ok(answer(request, &version, &Box::pin(render()).await?)),
+        None => Ok(answer(request, &state.face, &version, &Box::pin(render()).await?)),
     }
 }
 
@@ -75,9 +73,9 @@ pub(super) fn no_thread(no: &str) -> AppError {
         .into()
 }
 
-fn answer(request: &HttpRequest, version: &Version, page: &Page) -> HttpResponse {
+fn answer(request: &HttpRequest, face: &str, version: &Version, page: &Page) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
-    validators(&mut answer, request, version);
+    validators(&mut answer, request, face, version);
     answer.content_type(page.content_type);
     if accepts_gzip(request) && !page.gzip.is_empty() {
         answer.insert_header((CONTENT_ENCODING, "gzip")).body(page.gzip.clone())
@@ -87,37 +85,37 @@ fn answer(request: &HttpRequest, version: &Version, page: &Page) -> HttpResponse
 }
 
 /// 304, if what the client has is what it would get (RFC 9110, section 13.2.2).
-fn unchanged(request: &HttpRequest, version: &Version) -> Option<HttpResponse> {
+fn unchanged(request: &HttpRequest, face: &str, version: &Version) -> Option<HttpResponse> {
     let tags = header(request, IF_NONE_MATCH);
     let same = if tags.is_empty() {
         let since = header(request, IF_MODIFIED_SINCE).parse::<HttpDate>().ok()?;
         version.settled && since == last_modified(version)
     } else {
         // Whichever encoding the client has: it is the same page.
-        let bare = tag(version);
+        let bare = tag(face, version);
         tags.split(',')
             .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"'))
             .any(|tag| tag == "*" || tag.strip_suffix("-gz").unwrap_or(tag) == bare)
     };
     same.then(|| {
         let mut answer = HttpResponse::NotModified();
-        validators(&mut answer, request, version);
+        validators(&mut answer, request, face, version);
         answer.finish()
     })
 }
 
-fn validators(answer: &mut HttpResponseBuilder, request: &HttpRequest, version: &Version) {
+fn validators(answer: &mut HttpResponseBuilder, request: &HttpRequest, face: &str, version: &Version) {
     let encoding = if accepts_gzip(request) { "-gz" } else { "" };
     answer
-        .insert_header((ETAG, format!("\"{}{encoding}\"", tag(version))))
+        .insert_header((ETAG, format!("\"{}{encoding}\"", tag(face, version))))
         .insert_header((LAST_MODIFIED, last_modified(version)))
         // May be kept, and has to be asked for again every time.
         .insert_header((CACHE_CONTROL, "no-cache"))
         .insert_header((VARY, "Accept-Encoding"));
 }
 
-fn tag(version: &Version) -> String {
-    format!("{}.{}.{BUILD}", version.site, version.number)
+fn tag(face: &str, version: &Version) -> String {
+    format!("{}.{}.{face}", version.site, version.number)
 }
 
 /// The second of the last change, for clients that know no tags.
@@ -138,18 +136,20 @@ mod tests {
 
     use super::*;
 
+    const FACE: &str = "face";
+
     fn version(number: i64, settled: bool) -> Version {
         let changed_at = DateTime::from_timestamp(1_700_000_000, 500_000_000).unwrap();
         Version { site: 1, number, changed_at, settled, board: None }
     }
 
     fn is_unchanged(name: actix_web::http::header::HeaderName, value: &str, version: &Version) -> bool {
-        unchanged(&TestRequest::default().insert_header((name, value)).to_http_request(), version).is_some()
+        unchanged(&TestRequest::default().insert_header((name, value)).to_http_request(), FACE, version).is_some()
     }
 
     #[test]
     fn a_tag_matches_its_version_in_any_encoding() {
-        let tag = tag(&version(7, true));
+        let tag = tag(FACE, &version(7, true));
         for sent in [format!("\"{tag}\""), format!("W/\"{tag}-gz\""), format!("\"x\", \"{tag}\""), "*".to_owned()] {
             assert!(is_unchanged(IF_NONE_MATCH, &sent, &version(7, true)), "{sent}");
         }

@@ -17,11 +17,12 @@ use super::api;
 use super::assets::IMMUTABLE;
 use super::negotiate::header;
 use super::range::{Part, part};
-use crate::db::blobs::{self, Shape, Stored};
+use crate::db::blobs::{Shape, Stored};
 use crate::domain::Refusal;
 use crate::error::AppError;
+use crate::service::reading;
 use crate::state::AppState;
-use crate::store::{Download, Object};
+use crate::store::{self, Download, Object};
 
 type Answer = Result<HttpResponse, AppError>;
 type State = web::Data<AppState>;
@@ -45,8 +46,7 @@ fn missing() -> Refusal {
 async fn find(state: &AppState, id: &str) -> Result<Stored, AppError> {
     // Only the form that we write ourselves: one picture has one address, and caches hold it once.
     let id = Uuid::try_parse(id).ok().filter(|uuid| uuid.to_string() == id).ok_or_else(missing)?;
-    let mut connection = state.pool.acquire().await?;
-    Ok(blobs::find_shown(&mut connection, id).await?.ok_or_else(missing)?)
+    Ok(reading::picture(&state.pool, id).await?.ok_or_else(missing)?)
 }
 
 async fn send(
@@ -96,7 +96,12 @@ async fn send(
         let nothing = stream::empty::<Result<Bytes, std::io::Error>>();
         return Ok(api::open(answer.body(SizedStream::new(length, nothing))));
     }
-    let download = state.store.get(object, range).await?;
+    let download = match state.store.get(object, range).await {
+        Ok(download) => download,
+        // Its last post was deleted, and its objects collected, a moment ago.
+        Err(store::Error::Missing) => return Err(missing().into()),
+        Err(error) => return Err(error.into()),
+    };
     if u64::try_from(download.length) != Ok(length) {
         return Err(AppError::Internal(format!("{} has {} bytes, not {length}", object.key(), download.length)));
     }

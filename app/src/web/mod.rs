@@ -21,10 +21,10 @@ mod posting;
 mod range;
 pub mod views;
 
-use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::dev::{HttpServiceFactory, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head, Options, Post};
 use actix_web::middleware::from_fn;
-use actix_web::{App, FromRequest, Handler, HttpMessage as _, HttpRequest, Resource, Responder, Route, web};
+use actix_web::{App, FromRequest, Handler, HttpMessage as _, HttpRequest, Responder, Route, web};
 
 use crate::domain::{Refusal, RefusalKind};
 use crate::error::AppError;
@@ -81,16 +81,19 @@ fn routes(routes: &mut web::ServiceConfig) {
 }
 
 /// Answers `GET` and `HEAD`.
-fn readable<F, Args>(path: &str, handler: F) -> Resource
+fn readable<F, Args>(path: &str, handler: F) -> impl HttpServiceFactory + use<F, Args>
 where
     F: Handler<Args, Output: Responder + 'static>,
     Args: FromRequest + 'static,
 {
-    web::resource(path).route(reading().to(handler)).default_service(web::to(only_reading))
+    web::resource(path)
+        .route(reading().to(handler))
+        .default_service(web::to(only_reading))
+        .wrap(from_fn(edge::survive_panics))
 }
 
 /// The same, for pages of other sites as well.
-fn shared<F, Args>(path: &str, handler: F) -> Resource
+fn shared<F, Args>(path: &str, handler: F) -> impl HttpServiceFactory + use<F, Args>
 where
     F: Handler<Args, Output: Responder + 'static>,
     Args: FromRequest + 'static,
@@ -99,15 +102,19 @@ where
         .route(reading().to(handler))
         .route(web::route().guard(Options()).to(api::preflight))
         .default_service(web::to(only_sharing))
+        .wrap(from_fn(edge::survive_panics))
 }
 
 /// Answers `POST`.
-fn writable<F, Args>(path: &str, handler: F) -> Resource
+fn writable<F, Args>(path: &str, handler: F) -> impl HttpServiceFactory + use<F, Args>
 where
     F: Handler<Args, Output: Responder + 'static>,
     Args: FromRequest + 'static,
 {
-    web::resource(path).route(web::route().guard(Post()).to(handler)).default_service(web::to(only_writing))
+    web::resource(path)
+        .route(web::route().guard(Post()).to(handler))
+        .default_service(web::to(only_writing))
+        .wrap(from_fn(edge::survive_panics))
 }
 
 fn reading() -> Route {

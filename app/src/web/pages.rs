@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::fresh;
 use super::views::{CatalogPage, CatalogSort, HomePage, IndexPage, Layout, NewPicture, PostForm, ThreadPage, Totals};
-use crate::db::posts;
 use crate::db::versions::{Subject, Version};
 use crate::domain::{Board, Draft, PostNo, Refusal, ThreadPosts};
 use crate::error::AppError;
@@ -92,7 +91,7 @@ async fn numbered_index(request: &HttpRequest, state: &AppState, slug: &str, pag
         return Err(no_page(&page.to_string()));
     }
     fresh::page(request, state, PageKey::Index(board.id, page), version, async || {
-        let read = reading::index(&state.pool, board.id, page - 1, state.config.boards.threads_per_page).await?;
+        let read = reading::index(&state.pool, board.id, page - 1, state.config.boards).await?;
         if page > read.pages {
             return Err(no_page(&page.to_string()));
         }
@@ -148,7 +147,7 @@ pub(super) async fn catalog(
         fresh::page(&request, &state, PageKey::Catalog(board.id, sort.value()), version, render).await
     } else {
         // What people search for is endless: keeping those pages would push the useful ones out.
-        fresh::unkept(&request, version, render).await
+        fresh::unkept(&request, &state, version, render).await
     }
 }
 
@@ -196,8 +195,7 @@ pub(super) async fn thread_version(
 
 /// Somebody may have followed the number of a reply, or named the wrong board.
 async fn elsewhere(state: &AppState, slug: &str, no: PostNo) -> Answer {
-    let mut connection = state.pool.acquire().await?;
-    match posts::locate(&mut connection, &[no]).await?.remove(&no) {
+    match reading::locate(&state.pool, no).await? {
         Some(at) if at.board == slug => Ok(HttpResponse::Found()
             .insert_header((LOCATION, format!("/{slug}/res/{}.html#{no}", at.thread)))
             .insert_header((CACHE_CONTROL, "no-store"))

@@ -49,7 +49,7 @@ pub(super) async fn post(
     let destination = destination(&form);
     let (password, is_new) = password(&request, &form);
     let done = match &destination {
-        Ok(destination) => submit(&request, &state, &slug, &mut form, &draft, *destination, &password).await,
+        Ok(destination) => submit(&request, &state, &slug, &mut form, &draft, *destination, (&password, is_new)).await,
         Err(refusal) => Err(refusal.clone().into()),
     };
     count(&state, &slug, &done);
@@ -85,7 +85,7 @@ async fn submit(
     form: &mut Form,
     draft: &Draft,
     destination: Destination,
-    password: &str,
+    (password, password_is_new): (&str, bool),
 ) -> Result<Posted, AppError> {
     origin::check(request, state.config.public_url.as_ref())?;
     if let Some(problem) = form.problem.take() {
@@ -114,10 +114,12 @@ async fn submit(
         destination,
         text,
         password: password.to_owned(),
+        password_is_new,
         spoiler: draft.spoiler,
         uploads: std::mem::take(&mut form.uploads),
         key: key(request, form),
         address: address::visitor(request, &state.config.trusted_proxies),
+        memory: form.memory.take(),
     };
     state.posting.post(submission).await
 }

@@ -18,7 +18,7 @@ pub(super) fn part(range: &str, length: u64) -> Part {
     let Some((first, last)) = spec.trim().split_once('-') else { return Part::Whole };
     let (first, last) = match (first, last) {
         ("", suffix) => match suffix.parse::<u64>() {
-            Ok(suffix) => (length.saturating_sub(suffix), if suffix == 0 { 0 } else { length.saturating_sub(1) }),
+            Ok(suffix) => (length.saturating_sub(suffix), length.saturating_sub(1)),
             Err(_) => return Part::Whole,
         },
         (first, last) => {
@@ -33,7 +33,7 @@ pub(super) fn part(range: &str, length: u64) -> Part {
             }
         }
     };
-    if first >= length || (range.trim_end() == "bytes=-0") { Part::NotSatisfiable } else { Part::Bytes(first, last) }
+    if first >= length { Part::NotSatisfiable } else { Part::Bytes(first, last) }
 }
 
 #[cfg(test)]

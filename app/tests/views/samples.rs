@@ -4,7 +4,7 @@ use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 use triptych::domain::{Attachment, Board, BoardId, Picture, PictureKind, Post, PostNo, Thread, ThreadPosts};
 use triptych::web::views::{
-    CatalogPage, CatalogSort, Draft, ErrorPage, FormLimits, HomePage, IndexPage, Layout, NewPicture, PostForm,
+    CatalogPage, CatalogSort, Draft, ErrorPage, HomePage, IndexPage, Layout, NewPicture, PostForm, PostLimits,
     ThreadPage, Totals,
 };
 use uuid::Uuid;
@@ -12,8 +12,8 @@ use uuid::Uuid;
 /// Ends every quoting that a template may have opened, and would run if it got out.
 pub(crate) const HOSTILE: &str = r#"'"></textarea></title><script>alert(1)</script><img src=x onerror=alert(2)>&amp;"#;
 
-const LIMITS: FormLimits =
-    FormLimits { files: 4, file_bytes: 8 << 20, comment_chars: 5_000, name_chars: 60, subject_chars: 100 };
+const LIMITS: PostLimits =
+    PostLimits { files: 4, file_bytes: 8 << 20, comment_chars: 5_000, name_chars: 60, subject_chars: 100 };
 
 /// Name, width and height of a thumbnail; the number is its place in the list.
 const THUMBNAILS: [(&str, i32, i32); 6] = [

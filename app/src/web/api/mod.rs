@@ -85,7 +85,7 @@ pub(super) async fn index(request: HttpRequest, state: State, path: web::Path<(S
     let limits = state.config.boards;
     let number: u32 = page.parse().ok().filter(|number| *number < limits.pages).ok_or_else(|| pages::no_page(&page))?;
     let render = async || {
-        let read = reading::index(&state.pool, board.id, number, limits.threads_per_page).await?;
+        let read = reading::index(&state.pool, board.id, number, limits).await?;
         if number >= read.pages {
             return Err(pages::no_page(&page));
         }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::text;
 use crate::domain::{Board, PictureKind, PostNo};
-pub use crate::domain::{Draft, PostLimits as FormLimits};
+pub use crate::domain::{Draft, PostLimits};
 
 /// The form itself.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,7 @@ pub struct PostForm<'a> {
     /// What the fields hold.
     pub draft: &'a Draft,
     /// What the hints say.
-    pub limits: &'a FormLimits,
+    pub limits: &'a PostLimits,
     /// Unfolded.
     pub open: bool,
 }

@@ -20,7 +20,7 @@ pub mod thread;
 
 pub use catalog::{CatalogPage, CatalogSort};
 pub use error::ErrorPage;
-pub use form::{Draft, FormLimits, PostForm};
+pub use form::{Draft, PostForm, PostLimits};
 pub use home::{HomePage, NewPicture, Totals};
 pub use index::IndexPage;
 pub use layout::{Layout, Page};
