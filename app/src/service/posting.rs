@@ -115,8 +115,11 @@ impl Posting {
     }
 
     async fn run(&self, submission: &Submission) -> Result<Posted, AppError> {
-        let digest = self.digest(submission);
-        if let Some(posted) = self.admit(submission, digest.as_ref()).await? {
+        let password = if submission.password_is_new { "" } else { &submission.password };
+        let digest = self.digest(submission, password);
+        // Before its first post a browser has no password: sent again, the same form comes with one.
+        let without_password = self.digest(submission, "");
+        if let Some(posted) = self.admit(submission, &[digest, without_password]).await? {
             return Ok(posted);
         }
         let mut attempt = 1;
@@ -150,7 +153,7 @@ impl Posting {
 
     /// What makes two submissions the same. Address and password are part of it because a page, and with it the key
     /// in its form, is shared by all who read it.
-    fn digest(&self, submission: &Submission) -> Option<Hash> {
+    fn digest(&self, submission: &Submission, password: &str) -> Option<Hash> {
         let key = submission.key.as_ref()?;
         let address = self.keyed.address(submission.address);
         let thread = match submission.destination {
@@ -159,7 +162,6 @@ impl Posting {
         }
         .to_be_bytes();
         let text = &submission.text;
-        let password = if submission.password_is_new { "" } else { &submission.password };
         let flags = [u8::from(text.sage), u8::from(submission.spoiler)];
         let mut parts: Vec<&[u8]> = vec![
             key.as_bytes(),
@@ -179,12 +181,12 @@ impl Posting {
     }
 
     /// Refuses what cannot become a post before its pictures cost anything; answers the post when it exists already.
-    async fn admit(&self, submission: &Submission, digest: Option<&Hash>) -> Result<Option<Posted>, AppError> {
+    async fn admit(&self, submission: &Submission, digests: &[Option<Hash>]) -> Result<Option<Posted>, AppError> {
         let mut connection = self.pool.acquire().await?;
-        if let Some(digest) = digest
-            && let Some(sent) = db::in_time(submissions::find(&mut connection, digest)).await?
-        {
-            return Ok(Some(repeated(sent)?));
+        for digest in digests.iter().flatten() {
+            if let Some(sent) = db::in_time(submissions::find(&mut connection, digest)).await? {
+                return Ok(Some(repeated(sent)?));
+            }
         }
         if db::in_time(boards::is_locked(&mut connection, submission.board.id)).await? {
             return Err(board_locked(&submission.board).into());

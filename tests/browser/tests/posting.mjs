@@ -307,25 +307,6 @@ test('loading the page again after a post sends nothing', async () => {
   assert.equal(await page.locator('.replies article').count(), 1);
 });
 
-// The answer to a reply has the address of the page that the form stood on, so the browser goes back to the newer
-// page: with what was typed, and with another key. Sending that is a form of its own to the server.
-test('going back and sending a reply again makes one reply', { todo: 'the page that the browser goes back to has another key' }, async () => {
-  const page = await plainVisitor(browser);
-  const thread = await newThread(page, unique('Back'));
-  const comment = unique('A reply sent again');
-  await page.getByLabel('Comment').fill(comment);
-  await send(page);
-  await landed(page);
-  const no = numberIn(page.url());
-  await page.goBack();
-  assert.equal(await page.getByLabel('Comment').inputValue(), comment, 'the browser keeps what was typed');
-  await send(page);
-  await landed(page);
-  assert.equal(new URL(page.url()).pathname, `/b/res/${thread}.html`);
-  assert.equal(numberIn(page.url()), no);
-  assert.equal(await page.getByText(comment).count(), 1);
-});
-
 test('a thread takes no replies when it is locked, and says so when one was being written', async () => {
   const page = await plainVisitor(browser);
   await page.goto(site.pages['locked thread']);
