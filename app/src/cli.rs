@@ -11,7 +11,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::variables::{Command as Reads, environment, reference, unknown};
 use crate::config::{self, CollectConfig, LogConfig, MigrateConfig, Problems, ServeConfig};
-use crate::service::collecting;
+use crate::service::{collecting, configuring};
 use crate::store::Store;
 use crate::web::assets::Assets;
 use crate::{db, server, telemetry};
@@ -108,9 +108,7 @@ async fn migrate(config: MigrateConfig) -> anyhow::Result<()> {
     })
     .await?;
     let pool = db::pool(database, 1)?;
-    let mut transaction = pool.begin().await?;
-    let changed = db::boards::configure(&mut transaction, &config.boards.0).await?;
-    transaction.commit().await?;
+    let changed = configuring::configure_boards(&pool, &config.boards.0).await?;
     pool.close().await;
     tracing::info!(boards = config.boards.0.len(), changed, "database, bucket and boards are up to date");
     Ok(())

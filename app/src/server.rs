@@ -11,6 +11,7 @@ use crate::config::ServeConfig;
 use crate::db;
 use crate::db::versions::Subject;
 use crate::error::AppError;
+use crate::service::configuring;
 use crate::state::AppState;
 use crate::web::app;
 
@@ -120,8 +121,8 @@ async fn prepare(state: &AppState) -> Result<bool, AppError> {
     if !db::in_time(db::schema_is_current(&mut connection)).await? {
         return Ok(false);
     }
-    db::in_time(db::boards::show_face(&mut connection, &state.face)).await?;
     drop(connection);
+    configuring::show_face(&state.pool, &state.face).await?;
     if let Some(version) = state.versions.check(Subject::Site).await? {
         state.boards.at(version.site).await?;
     }

@@ -3,6 +3,7 @@
 //! Must not know HTTP, forms or templates.
 
 pub mod collecting;
+pub mod configuring;
 pub mod deleting;
 mod in_flight;
 mod pictures;

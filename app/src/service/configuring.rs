@@ -1,0 +1,20 @@
+//! Making the boards that an operator wants, and saying what face replicas give to pages.
+
+use crate::db::{self, PgPool, boards};
+use crate::domain::BoardSettings;
+use crate::error::AppError;
+
+/// Makes the boards, and brings those that exist up to date; boards that are not named stay as they are. Answers
+/// whether anything changed. Any number of replicas may do this at once.
+pub async fn configure_boards(pool: &PgPool, wanted: &[BoardSettings]) -> Result<bool, AppError> {
+    let mut transaction = pool.begin().await?;
+    let changed = boards::configure(&mut transaction, wanted).await?;
+    transaction.commit().await?;
+    Ok(changed)
+}
+
+/// Says what face replicas give to pages from now on; with another one than before, every page has changed.
+pub async fn show_face(pool: &PgPool, face: &str) -> Result<(), AppError> {
+    let shown = async { boards::show_face(&mut *pool.acquire().await?, face).await };
+    Ok(db::in_time(shown).await?)
+}
