@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::sync::OnceCell;
 
@@ -142,6 +142,19 @@ impl Postgres {
         Ok(())
     }
 
+    /// Freezes the server and all its children (`SIGSTOP`): its connections stay, new ones are taken by the kernel,
+    /// and nothing answers. It goes on when what is returned is dropped.
+    pub fn pause(&self) -> Result<Paused> {
+        let server = self.pid().context("Postgres does not run")?;
+        let paused = Paused { server };
+        // The server first, so that no child is added; half of this is undone by dropping.
+        signal(server, Signal::STOP)?;
+        for child in children(server)? {
+            signal(child, Signal::STOP)?;
+        }
+        Ok(paused)
+    }
+
     /// Whether the server process is there.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -249,6 +262,47 @@ impl Postgres {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         process.take().context("Postgres does not run")
     }
+}
+
+/// A server that stands still until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Paused {
+    server: i32,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        // A child that cannot be woken has ended.
+        for child in children(self.server).unwrap_or_default() {
+            let _ = signal(child, Signal::CONT);
+        }
+        let _ = signal(self.server, Signal::CONT);
+    }
+}
+
+fn signal(process: i32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(process).with_context(|| format!("{process} is no process"))?;
+    match kill_process(pid, signal) {
+        // It ended meanwhile.
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        done => done.with_context(|| format!("cannot send a signal to {process}")),
+    }
+}
+
+/// The children of a process; those of Postgres are in sessions of their own.
+fn children(parent: i32) -> Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").context("cannot read /proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // What ends in this moment is no child any more. After the name, which may hold anything: state, parent.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let of = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+        if of.and_then(|of| of.parse().ok()) == Some(parent) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
 }
 
 impl Drop for Postgres {

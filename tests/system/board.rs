@@ -165,6 +165,7 @@ impl Board {
                 "select count(*) from post where no = thread_no
                  and not exists (select from attachment where post_no = post.no)",
             ),
+            // A submission whose post was deleted has none either; no test that looks here deletes posts before.
             ("submissions without a post", "select count(*) from submission where post_no is null"),
         ];
         for (what, sql) in contradictions {
@@ -334,6 +335,12 @@ impl RawPost {
         self.stream.flush().await?;
         self.sent = end;
         Ok(())
+    }
+
+    /// Goes away as a client does that is gone for good: the connection is reset. (One that is merely closed may be
+    /// half of one, whose other half still waits for the answer.)
+    pub(crate) fn reset(self) -> Result<()> {
+        Ok(self.stream.set_zero_linger()?)
     }
 
     /// Sends the rest and reads the answer: its status and all of its text.

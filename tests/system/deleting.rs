@@ -18,8 +18,8 @@ use crate::shared::{
     Shared, at, check_error_page, check_problem, count, document, everywhere, list, new_thread, number, text,
 };
 
-/// Three replicas whose collector waits for nothing.
-static BOARD: Shared = Shared::new(|| Stack::builder().env("TRIPTYCH_GC_GRACE", "0s"));
+/// Three replicas.
+static BOARD: Shared = Shared::new(Stack::builder);
 /// Without grace the collector takes what is on its way to be posted, so nobody posts while it runs.
 static COLLECTING: RwLock<()> = RwLock::const_new(());
 
@@ -428,7 +428,7 @@ async fn the_collector_removes_what_nobody_refers_to_and_nothing_else() -> Resul
     let of_needed: Vec<String> =
         before.iter().filter(|key| needed.iter().any(|id| key.contains(id.as_str()))).cloned().collect();
 
-    let printed = stack.run(&["gc"]).await?;
+    let printed = stack.run(&["gc", "--no-grace"]).await?;
     let after = stack.s3.keys("").await?;
     assert_eq!(after, of_needed, "gc says {printed}");
     assert_eq!(after.len(), needed.len() * 2, "an original and a thumbnail each: {after:?}");
@@ -443,7 +443,7 @@ async fn the_collector_removes_what_nobody_refers_to_and_nothing_else() -> Resul
     }
 
     // Once more changes nothing, and the same picture can be posted again.
-    stack.run(&["gc"]).await?;
+    stack.run(&["gc", "--no-grace"]).await?;
     assert_eq!(stack.s3.keys("").await?, after);
     let again = visitor.must_post("b", &Form::thread("again").picture(&own)).await?;
     let page = document(&visitor, &format!("/b/res/{}.json", again.no)).await?;

@@ -7,7 +7,7 @@ use image::{ImageDecoder as _, ImageEncoder as _};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use triptych_tests::{Answer, Form, Stack, Visitor, pictures};
+use triptych_tests::{Answer, Form, Stack, Visitor, http::JSON, pictures};
 
 use crate::shared::{SHARED, document, list, number, text};
 
@@ -485,5 +485,40 @@ async fn a_spoiler_does_not_show_its_thumbnail() -> Result<()> {
     let page = visitor.get(&format!("/b/res/{no}.html")).await?;
     assert_eq!(page.texts(".file .cover")?, ["Spoiler"]);
     assert_eq!(page.attributes(".file a", "href")?, [media]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_picture_can_only_be_read_and_everybody_is_told_so_in_their_own_form() -> Result<()> {
+    let stack = SHARED.get().await?;
+    let served = post_png(stack).await?;
+    for site in sites(stack)? {
+        let visitor = Visitor::new(&site)?;
+        for path in [&served.media, &served.thumb] {
+            for (method, length) in
+                [(Method::POST, 0), (Method::POST, 5_000), (Method::PUT, 5_000), (Method::DELETE, 0)]
+            {
+                let said = || format!("{method} {site}{path} with {length} bytes");
+                let ask = |visitor: &Visitor| visitor.request(method.clone(), path).body(vec![b'x'; length]);
+                let program = visitor.accepting(JSON);
+                let answer = visitor.send(ask(&program)).await.with_context(said)?;
+                let problem: Value = answer.expect(StatusCode::METHOD_NOT_ALLOWED).with_context(said)?.json()?;
+                ensure!(text(&problem, "/code")? == "method_not_allowed", "{}: {problem}", said());
+                ensure!(
+                    answer.header("Content-Type") == "application/problem+json",
+                    "{}: {:?}",
+                    said(),
+                    answer.headers
+                );
+                ensure!(answer.header("Allow").contains("GET, HEAD"), "{}: {:?}", said(), answer.headers);
+                let page = visitor.send(ask(&visitor)).await.with_context(said)?;
+                page.expect(StatusCode::METHOD_NOT_ALLOWED).with_context(said)?;
+                ensure!(page.header("Content-Type") == "text/html; charset=utf-8", "{}: {:?}", said(), page.headers);
+                ensure!(page.count("h1")? == 1, "{}: {}", said(), page.text());
+            }
+        }
+        let still = visitor.get(&served.media).await?;
+        assert_eq!(still.expect(StatusCode::OK)?.body, served.bytes, "the picture at {site}");
+    }
     Ok(())
 }

@@ -206,6 +206,119 @@ async fn boards_are_made_and_changed_while_replicas_run() -> Result<()> {
     board.nothing_is_half_done().await
 }
 
+/// The tag and the date of every page, once the date is old enough to be believed.
+async fn settled(site: &Visitor, paths: &[String]) -> Result<Vec<(String, String)>> {
+    let mut known = Vec::new();
+    for path in paths {
+        wait_until("a date tells that nothing is new", || async {
+            let date = site.get(path).await?.header("Last-Modified").to_owned();
+            let again = site.send(site.request(Method::GET, path).header("If-Modified-Since", date)).await?;
+            Ok(again.status == StatusCode::NOT_MODIFIED)
+        })
+        .await?;
+        let page = site.get(path).await?;
+        known.push((page.header("ETag").to_owned(), page.header("Last-Modified").to_owned()));
+    }
+    Ok(known)
+}
+
+/// Checks that nobody who knows the pages as they were is told that they still are so.
+async fn shows_what_is_new(site: &Visitor, paths: &[String], known: &[(String, String)], title: &str) -> Result<usize> {
+    let mut asked = 0;
+    for (path, (tag, date)) in paths.iter().zip(known) {
+        for (name, value) in [("If-None-Match", tag), ("If-Modified-Since", date)] {
+            let page = site.send(site.request(Method::GET, path).header(name, value)).await?;
+            page.expect(StatusCode::OK).with_context(|| format!("{} with {name}: {value}", site.url(path)))?;
+            ensure!(page.text().contains(title), "{} does not show {title:?}", site.url(path));
+            ensure!(page.header("ETag") != tag, "{} has the old tag", site.url(path));
+            asked += 1;
+        }
+    }
+    Ok(asked)
+}
+
+#[tokio::test]
+async fn another_title_of_a_board_or_of_the_site_is_never_hidden_by_a_304() -> Result<()> {
+    let titled = |title: &str| json!([{"slug": "cats", "title": title, "description": "Miaow"}]).to_string();
+    let builder = Stack::builder().env("TRIPTYCH_DRAIN_DELAY", "0s").env("TRIPTYCH_BOARDS", &titled("Cats"));
+    let board = Board::with(builder.env("TRIPTYCH_TITLE", "The old house")).await?;
+    let sites = board.sites()?;
+    let nginx = sites.first().context("no sites")?;
+    let posted = nginx.must_post("cats", &Form::thread("a cat").picture(&small_picture(92)?)).await?;
+    let paths = ["/".to_owned(), "/cats/".into(), "/cats/catalog.html".into(), thread_path(&posted, "html")];
+
+    // The same boards once more change nothing, another title does.
+    let known = settled(nginx, &paths).await?;
+    board.run(&["migrate"]).await?;
+    for (path, (_, date)) in paths.iter().zip(&known) {
+        let same = nginx.send(nginx.request(Method::GET, path).header("If-Modified-Since", date)).await?;
+        same.expect(StatusCode::NOT_MODIFIED).with_context(|| format!("{path} since {date}"))?;
+    }
+    let environment = with(board.environment(), &[("TRIPTYCH_BOARDS", titled("All felines").as_str())]);
+    replica::run(&replica::binary()?, &["migrate"], &environment).await?;
+    for site in &sites {
+        assert_eq!(shows_what_is_new(site, &paths, &known, "All felines").await?, 2 * paths.len(), "questions");
+    }
+
+    // One replica comes back with another title of the site.
+    let known = settled(nginx, &paths).await?;
+    let (old, other) = (board.replica(0)?, sites.last().context("no sites")?);
+    old.terminate().await?;
+    let environment = with(&environment, &[("TRIPTYCH_TITLE", "The new house")]);
+    let scratch = Scratch::new("another-title")?;
+    let renamed = Replica::new(old.name(), &replica::binary()?, &environment, scratch.path())?;
+    renamed.start()?;
+    renamed.wait_ready().await?;
+    let site = Visitor::new(&renamed.url())?;
+    let asked = shows_what_is_new(&site, &paths, &known, "The new house").await?;
+    assert_eq!(asked, 2 * paths.len(), "questions");
+    // Nor is a tag good there that one with the old title gives meanwhile.
+    for path in &paths {
+        let page = other.get(path).await?;
+        let tag = page.expect(StatusCode::OK)?.header("ETag").to_owned();
+        ensure!(page.text().contains("The old house"), "{} does not show its title", other.url(path));
+        let page = site.send(site.request(Method::GET, path).header("If-None-Match", &tag)).await?;
+        page.expect(StatusCode::OK).with_context(|| format!("{path} with the tag {tag} of another title"))?;
+        ensure!(page.header("ETag") != tag, "{path} has one tag with two titles");
+    }
+    renamed.terminate().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_board_that_is_locked_while_a_reply_is_on_its_way_refuses_it() -> Result<()> {
+    let board = Board::with(Stack::builder().replicas(1).env("TRIPTYCH_DRAIN_DELAY", "0s")).await?;
+    let thread = board.thread("b").await?;
+    let objects = board.s3.keys("").await?;
+    let visitor = Visitor::new(&board.replica(0)?.url())?.accepting(triptych_tests::http::JSON);
+    let form = Form::reply(thread, "too late").picture(&small_picture(93)?);
+    // The row that every reply needs is held, so the reply stops after it was admitted.
+    let mut holding = board.database().await?;
+    let mut hold = holding.begin().await?;
+    sqlx::query("select 1 from thread_state where thread_no = $1 for update")
+        .bind(i32::try_from(thread)?)
+        .execute(&mut *hold)
+        .await?;
+    let locking = async {
+        wait_until("the reply waits for the row", || async {
+            let waiting = "select count(*) from pg_stat_activity
+                           where application_name = 'triptych' and wait_event_type = 'Lock'";
+            Ok(board.count(waiting).await? > 0)
+        })
+        .await?;
+        board.database().await?.execute("update board set locked = true where slug = 'b'").await?;
+        anyhow::Ok(hold.rollback().await?)
+    };
+    let (answer, locked) = tokio::join!(visitor.post("b", &form), locking);
+    locked?;
+    let answer = answer?;
+    let problem: serde_json::Value = answer.expect(StatusCode::FORBIDDEN)?.json()?;
+    assert_eq!(text(&problem, "code")?, "board_locked", "{problem}");
+    assert_eq!(board.count("select count(*) from post").await?, 1, "posts: the opening one");
+    assert_eq!(board.s3.keys("").await?, objects, "objects: the picture was taken back");
+    board.nothing_is_half_done().await
+}
+
 #[tokio::test]
 async fn every_mistake_in_the_configuration_is_told_at_once_and_no_secret_is() -> Result<()> {
     let binary = replica::binary()?;
@@ -263,6 +376,12 @@ async fn every_mistake_in_the_configuration_is_told_at_once_and_no_secret_is() -
         assert!(told.contains("TRIPTYCH_BOARDS "), "{list} is not what the message is about:\n{told}");
         assert!(!told.contains(password) && !told.contains(store), "the message tells a secret:\n{told}");
     }
+    // A collection without grace would take what is on its way to be posted.
+    let environment = with(&Environment::new(), &[&boards[..], &[("TRIPTYCH_GC_GRACE", "0s")]].concat());
+    let told = replica::run(&binary, &["gc"], &environment).await;
+    let told = format!("{:#}", told.err().context("a collection without grace was not refused")?);
+    assert!(told.contains("exit status: 1") && told.contains("TRIPTYCH_GC_GRACE "), "{told}");
+    assert!(!told.contains(password) && !told.contains(store), "the message tells a secret:\n{told}");
     // With the right configuration and nobody there, it is the outage that is told.
     let told = replica::run(&binary, &["migrate"], &with(&Environment::new(), &boards)).await;
     let told = format!("{:#}", told.err().context("a migration without a database")?);

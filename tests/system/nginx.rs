@@ -24,7 +24,13 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use reqwest::{Method, StatusCode};
 use tokio::{net::TcpListener, task::JoinHandle};
-use triptych_tests::{Answer, Form, Nginx, Visitor, http::JSON, nginx::Settings, ports, scratch::Scratch};
+use triptych_tests::{
+    Answer, Form, Nginx, Visitor,
+    http::{HTML, JSON},
+    nginx::Settings,
+    ports,
+    scratch::Scratch,
+};
 
 /// A stand-in for a replica; it stops with its runtime or when it is stopped.
 struct Stub {
@@ -71,6 +77,9 @@ fn answer(name: &str, request: &Request<Incoming>) -> Response<String> {
     let builder = Response::builder().header("X-Served-By", name);
     let response = if path == "/error/too-large" {
         builder.status(413).body(format!("too large, says the board ({})", request.method()))
+    } else if path.starts_with("/media/") && !["GET", "HEAD"].contains(&request.method().as_str()) {
+        let accept = request.headers().get("Accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        builder.status(405).header("Allow", "GET, HEAD").body(format!("for {accept}: not {}", request.method()))
     } else if path.starts_with("/media/missing") {
         builder.status(404).body("no such picture".into())
     } else if path.starts_with("/media/") {
@@ -177,11 +186,26 @@ async fn a_missing_picture_is_asked_for_every_time() -> Result<()> {
 #[tokio::test]
 async fn pictures_can_only_be_read() -> Result<()> {
     let board = setup().await?;
-    for method in [Method::POST, Method::PUT, Method::DELETE] {
-        let answer = board.visitor.send(board.visitor.request(method, "/media/picture.jpg")).await?;
-        answer.expect(StatusCode::METHOD_NOT_ALLOWED)?;
-        assert_eq!(answer.header("Allow"), "GET, HEAD");
+    let whole = board.visitor.get("/media/picture.jpg").await?;
+    let mut asked = 1;
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+        for length in [0, 10, 90_000] {
+            let visitor = board.visitor.accepting(JSON);
+            let request = visitor.request(method.clone(), "/media/picture.jpg").body(vec![b'x'; length]);
+            let answer = visitor.send(request).await?;
+            answer.expect(StatusCode::METHOD_NOT_ALLOWED).with_context(|| format!("{method} with {length} bytes"))?;
+            assert_eq!(answer.header("Allow"), "GET, HEAD");
+            // A replica says so, in the form that was asked for; nginx neither keeps the answer nor gives another.
+            assert_eq!(answer.text(), format!("for {JSON}: not {method}"));
+            asked += 1;
+            let again = board.visitor.get("/media/picture.jpg").await?;
+            assert_eq!((again.header("X-Cache-Status"), &again.body), ("HIT", &whole.body), "after {method}");
+        }
     }
+    let large = board.visitor.request(Method::POST, "/media/picture.jpg").body(vec![b'x'; 200_000]);
+    let large = board.visitor.send(large).await?;
+    assert_eq!(large.expect(StatusCode::PAYLOAD_TOO_LARGE)?.text(), "too large, says the board (GET)");
+    assert_eq!(board.replicas.iter().map(Stub::asked).sum::<usize>(), asked + 1, "questions to the replicas");
     Ok(())
 }
 
@@ -263,12 +287,43 @@ async fn without_any_replica_there_is_a_polite_page() -> Result<()> {
     assert_eq!(page.header("Content-Type"), "text/html; charset=utf-8");
     assert_eq!(page.texts("h1")?, ["Back in a moment"]);
 
-    let posted = board.visitor.accepting(JSON).post("b", &Form::thread("hello")).await?;
-    posted.expect(StatusCode::SERVICE_UNAVAILABLE)?;
-    assert_eq!(posted.header("Retry-After"), "5");
-    assert!(posted.header("Content-Type").starts_with("application/problem+json"));
-    let problem: serde_json::Value = posted.json()?;
-    assert_eq!(problem.get("code").and_then(serde_json::Value::as_str), Some("unavailable"));
+    let says_so_to_programs = |answer: &Answer| -> Result<()> {
+        answer.expect(StatusCode::SERVICE_UNAVAILABLE)?;
+        assert_eq!(answer.header("Retry-After"), "5");
+        let declared = answer.header("Content-Type");
+        assert!(declared.starts_with("application/problem+json"), "a program got {declared}");
+        let problem: serde_json::Value = answer.json()?;
+        assert_eq!(problem.get("code").and_then(serde_json::Value::as_str), Some("unavailable"));
+        Ok(())
+    };
+    says_so_to_programs(&board.visitor.accepting(JSON).post("b", &Form::thread("hello")).await?)?;
+    let programs = [
+        ("/b/", "application/problem+json"),
+        ("/b/", "text/plain, application/json"),
+        ("/b/", "*/*;q=0.1,application/problem+json;q=0.5"),
+        ("/media/picture.jpg", JSON),
+        ("/static/board.9f9f.css", JSON),
+        ("/b/res/1.json", HTML),
+        ("/b/res/1.json?from=2", "*/*"),
+        ("/boards.json", ""),
+    ];
+    for (path, accept) in programs {
+        let answer = board.visitor.accepting(accept).get(path).await?;
+        says_so_to_programs(&answer).with_context(|| format!("{path} with Accept: {accept}"))?;
+    }
+    let browsers = [
+        ("/b/", ""),
+        ("/b/", "*/*"),
+        ("/b/", "application/json, text/html;q=0.5"),
+        ("/b/json", "text/plain"),
+        ("/b/?of=.json", HTML),
+        ("/application/json", "*/*"),
+    ];
+    for (path, accept) in browsers {
+        let answer = board.visitor.accepting(accept).get(path).await?;
+        answer.expect(StatusCode::SERVICE_UNAVAILABLE)?;
+        assert_eq!(answer.header("Content-Type"), "text/html; charset=utf-8", "{path} with Accept: {accept}");
+    }
     Ok(())
 }
 

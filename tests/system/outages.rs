@@ -11,10 +11,20 @@ use triptych_tests::{
     http::{HTML, JSON, Posted},
 };
 
-use crate::board::{Board, find_post, in_time, is_polite, json, small_picture, text, thread_path, wait_until};
+use crate::board::{Board, find_post, is_polite, json, small_picture, text, thread_path, wait_until};
 
 /// How long what is stopped stays away.
 const OUTAGE: Duration = Duration::from_secs(5);
+
+/// Nobody waits longer than this for being told to come back.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Fails instead of hanging.
+async fn in_time<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .with_context(|| format!("this takes longer than {PATIENCE:?}: {what}"))?
+}
 
 fn pids(board: &Board) -> Vec<Option<i32>> {
     board.replicas().iter().map(Replica::pid).collect()
@@ -141,13 +151,13 @@ async fn without_postgres_everybody_is_told_so_and_everything_comes_back_by_itse
     Ok(())
 }
 
-/// Sends a form until it is accepted, as a patient visitor does; answers how often that took.
-async fn insist(site: &Visitor, form: &Form) -> Result<(Posted, usize)> {
+/// Sends a form until it is accepted, as a patient visitor does.
+async fn insist(site: &Visitor, form: &Form) -> Result<Posted> {
     let start = Instant::now();
     for tries in 1.. {
         let answer = in_time("a post in an outage", site.accepting(JSON).post("b", form)).await?;
         if answer.status == StatusCode::CREATED {
-            return Ok((answer.json()?, tries));
+            return answer.json();
         }
         is_polite(&answer, JSON)?;
         ensure!(start.elapsed() < crate::board::LIMIT, "the post is still refused after {tries} times");
@@ -167,7 +177,7 @@ async fn posts_that_run_into_an_outage_exist_once_when_they_are_sent_again() -> 
         let site = sites.get(sender % sites.len()).cloned();
         async move {
             let site = site.context("no sites")?;
-            let (mut posts, mut repeated) = (Vec::new(), 0);
+            let mut posts = Vec::new();
             for turn in 0..EACH {
                 let comment = format!("insisted {sender} {turn}");
                 let form = Form::reply(thread, &comment).field("key", &comment);
@@ -176,11 +186,9 @@ async fn posts_that_run_into_an_outage_exist_once_when_they_are_sent_again() -> 
                 } else {
                     form
                 };
-                let (posted, tries) = insist(&site, &form).await?;
-                posts.push((posted, comment));
-                repeated += usize::from(tries > 1);
+                posts.push((insist(&site, &form).await?, form, comment));
             }
-            anyhow::Ok((posts, repeated))
+            anyhow::Ok(posts)
         }
     }));
     // Killed in the middle of it, and again.
@@ -195,19 +203,63 @@ async fn posts_that_run_into_an_outage_exist_once_when_they_are_sent_again() -> 
     };
     let (sent, crashed) = tokio::join!(sending, crashing);
     crashed?;
-    let (mut made, mut repeated) = (0, 0);
+    let mut made = 0;
     for sender in sent {
-        let (posts, again) = sender?;
-        repeated += again;
-        for (posted, comment) in posts {
-            assert_eq!(board.posts_saying(&comment).await?, 1, "posts that say {comment:?} ({repeated} repeated)");
+        for (posted, form, comment) in sender? {
             let reader = sites.get(made % sites.len()).context("no sites")?;
+            // Whether or not it was sent again in the outage, it is now.
+            assert_eq!(reader.must_post("b", &form).await?, posted, "the answer to {comment:?}, sent again");
+            assert_eq!(board.posts_saying(&comment).await?, 1, "posts that say {comment:?}");
             let document = json(&reader.get(&thread_path(&posted, "json")).await?)?;
             assert!(find_post(&document, posted.no).is_some(), "No.{} was acknowledged and is lost", posted.no);
             made += 1;
         }
     }
     assert_eq!(made, SENDERS * EACH, "posts");
+    board.keys_of_rows().await?;
+    board.nothing_is_half_done().await
+}
+
+#[tokio::test]
+async fn while_postgres_hangs_everybody_is_told_so_and_everything_comes_back_by_itself() -> Result<()> {
+    const COMMENT: &str = "while it hangs";
+    let board = Board::start().await?;
+    let thread = board.thread("b").await?;
+    let sites = board.sites()?;
+    let opening = json(&sites.first().context("no sites")?.get(&format!("/b/res/{thread}.json")).await?)?;
+    let opening = find_post(&opening, thread).context("no opening post")?;
+    let pictures = [text(opening, "media")?, text(opening, "thumb")?];
+    // Connections that are in use when it stands still.
+    for site in &sites {
+        site.get(&format!("/b/res/{thread}.html")).await?.expect(StatusCode::OK)?;
+    }
+    let (before, posts) = (pids(&board), board.count("select count(*) from post").await?);
+    let objects = board.s3.keys("").await?;
+
+    let hanging = board.postgres.pause()?;
+    let refusals = sites.iter().map(|site| refuses_politely(site, "b", thread, COMMENT));
+    let refused: usize = try_join_all(refusals).await?.into_iter().sum();
+    assert_eq!(refused, sites.len() * 11, "polite refusals while Postgres hung");
+    // nginx has neither picture yet.
+    let loading = sites.iter().flat_map(|site| pictures.iter().map(move |path| (site, path)));
+    let loading = loading.map(|(site, path)| async move {
+        let answer = in_time("a picture in an outage", site.accepting(HTML).get(path)).await?;
+        is_polite(&answer, HTML).with_context(|| site.url(path))
+    });
+    assert_eq!(try_join_all(loading).await?.len(), sites.len() * 2, "pictures that were refused");
+    in_time("the probes in an outage", is_alive_and_ready(&board)).await?;
+    drop(hanging);
+
+    assert_eq!(works_everywhere(&board, &sites, thread, "after it").await?.len(), sites.len(), "posts after it");
+    for (site, path) in sites.iter().flat_map(|site| pictures.iter().map(move |path| (site, path))) {
+        site.get(path).await?.expect(StatusCode::OK).with_context(|| site.url(path))?;
+    }
+    assert_eq!(board.posts_saying(COMMENT).await?, 0, "posts of those who were told to come back");
+    let made = posts + i64::try_from(sites.len())?;
+    assert_eq!(board.count("select count(*) from post").await?, made, "posts");
+    assert_eq!(board.s3.keys("").await?.len(), objects.len() + 2 * sites.len(), "objects: none of the refused posts");
+    assert_eq!(pids(&board), before, "no replica was restarted");
+    is_alive_and_ready(&board).await?;
     board.keys_of_rows().await?;
     board.nothing_is_half_done().await
 }
@@ -353,7 +405,7 @@ async fn a_replica_that_freezes_in_the_middle_of_posts_blocks_the_others_for_sec
             let mut made = Vec::new();
             for turn in 0..10 {
                 let comment = format!("frozen {sender} {turn}");
-                made.push(insist(frozen, &Form::reply(thread, &comment).field("key", &comment)).await?.0);
+                made.push(insist(frozen, &Form::reply(thread, &comment).field("key", &comment)).await?);
             }
             anyhow::Ok(made)
         }
@@ -366,7 +418,7 @@ async fn a_replica_that_freezes_in_the_middle_of_posts_blocks_the_others_for_sec
         for turn in 0..5 {
             let comment = format!("awake {turn}");
             awake.get(&format!("/b/res/{thread}.html")).await?.expect(StatusCode::OK)?;
-            let (posted, _) = insist(&awake, &Form::reply(thread, &comment).field("key", &comment)).await?;
+            let posted = insist(&awake, &Form::reply(thread, &comment).field("key", &comment)).await?;
             let document = json(&awake.get(&thread_path(&posted, "json")).await?)?;
             ensure!(find_post(&document, posted.no).is_some(), "No.{} is not in its thread", posted.no);
             read += 1;

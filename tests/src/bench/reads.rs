@@ -55,6 +55,10 @@ pub struct Row {
     pub processor: Spread,
     /// The same of nginx.
     pub processor_theirs: Spread,
+    /// How much of its processor the replica's side took, in percent.
+    pub busy: Spread,
+    /// The same of nginx. Well below a hundred, it was waiting for wrk, and could have answered more.
+    pub busy_theirs: Spread,
 }
 
 #[derive(Default)]
@@ -76,6 +80,8 @@ impl Rounds {
             p99_theirs: of(&self.theirs, |(seen, _)| seen.p99)?,
             processor: of(&self.ours, |(seen, seconds)| seconds * 1e6 / float(seen.requests))?,
             processor_theirs: of(&self.theirs, |(seen, seconds)| seconds * 1e6 / float(seen.requests))?,
+            busy: of(&self.ours, |(seen, seconds)| seconds * 1e2 * seen.rate / float(seen.requests))?,
+            busy_theirs: of(&self.theirs, |(seen, seconds)| seconds * 1e2 * seen.rate / float(seen.requests))?,
         })
     }
 }
