@@ -86,6 +86,9 @@ fn field(what: &str, text: &str, most: usize, lines: bool) -> Result<Option<Stri
     } else {
         text.trim().to_owned()
     };
+    if !text.chars().any(is_seen) {
+        return Ok(None);
+    }
     let chars = text.chars().count();
     if chars > most {
         return Err(Refusal::invalid(
@@ -93,7 +96,19 @@ fn field(what: &str, text: &str, most: usize, lines: bool) -> Result<Option<Stri
             format!("The {what} has {chars} characters; {most} is the most. Shorten it and post again."),
         ));
     }
-    Ok((!text.is_empty()).then_some(text))
+    Ok(Some(text))
+}
+
+/// Whether a character leaves a mark. White space does not, nor do those that only join, separate or turn others
+/// (Unicode's `Default_Ignorable_Code_Point`, as far as people type them to post nothing), nor the Hangul fillers.
+fn is_seen(c: char) -> bool {
+    let ignorable = matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}'
+    );
+    !(ignorable || c.is_whitespace() || c.is_control())
 }
 
 /// Cleans the name of an uploaded file for display: the last part of a path, without control and direction
@@ -161,6 +176,14 @@ mod tests {
         let draft = Draft { name: "  ".to_owned(), email: " Sage ".to_owned(), ..Draft::default() };
         let text = PostText::new(&draft, &LIMITS).unwrap();
         assert_eq!((text.name, text.sage), (None, true));
+    }
+
+    #[test]
+    fn what_nobody_can_see_is_nothing() {
+        for invisible in ["\u{200b}", "\u{202e}\u{3164}", " \u{feff}\n\u{2060} ", "\u{e0041}"] {
+            assert_eq!(text(invisible).unwrap().comment, "", "{invisible:?}");
+        }
+        assert_eq!(text("👩\u{200d}🚀").unwrap().comment, "👩\u{200d}🚀");
     }
 
     #[test]

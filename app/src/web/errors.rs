@@ -1,17 +1,19 @@
 //! Errors as the one who asked can use them: a page, or problem JSON (RFC 9457).
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, REFERER, RETRY_AFTER};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
 use serde::Serialize;
+use url::Url;
 use uuid::Uuid;
 
 use super::edge::request_id;
-use super::negotiate::wants_json;
+use super::negotiate::{header, wants_json};
 use super::views::ErrorPage;
 use super::{api, form, pages};
 use crate::domain::{Draft, PostNo, Refusal, RefusalKind};
 use crate::error::{AppError, RETRY_AFTER_SECONDS};
+use crate::live::Boards;
 use crate::state::AppState;
 
 /// A problem document.
@@ -97,10 +99,13 @@ fn page(request: &HttpRequest, state: &AppState, error: &AppError, refused: Opti
         let key = refused.key.unwrap_or_else(Uuid::new_v4);
         Some(pages::form(state, board, refused.thread, refused.draft, key, true))
     });
-    let back = form.as_ref().map(|form| match form.thread {
-        Some(no) => format!("/{}/res/{no}.html", form.board.slug),
-        None => format!("/{}/", form.board.slug),
-    });
+    let back = match &form {
+        Some(form) => Some(match form.thread {
+            Some(no) => format!("/{}/res/{no}.html", form.board.slug),
+            None => format!("/{}/", form.board.slug),
+        }),
+        None => back(request, &boards),
+    };
     let page = ErrorPage {
         layout: pages::layout(state, &boards),
         status: error.status(),
@@ -118,6 +123,17 @@ fn page(request: &HttpRequest, state: &AppState, error: &AppError, refused: Opti
             problem(error, &request_id(request))
         }
     }
+}
+
+/// The page that a form was sent from, if it is one of ours; else the board of the address.
+fn back(request: &HttpRequest, boards: &Boards) -> Option<String> {
+    let here = request.path();
+    let sent_from = Url::parse(header(request, REFERER)).ok().filter(|_| request.method() == Method::POST);
+    let ours = |url: &Url| header(request, HOST).split(':').next() == url.host_str() && url.path() != here;
+    sent_from.filter(ours).map(|url| url.path().to_owned()).or_else(|| {
+        let board = boards.find(here.split('/').nth(1)?).ok()?;
+        Some(format!("/{}/", board.slug)).filter(|index| index != here)
+    })
 }
 
 /// Logs what an operator has to know of, once.

@@ -98,6 +98,10 @@ async fn submit(
         Err(_) => fresh::board(state, slug).await?.1,
     };
     let text = PostText::new(draft, &state.config.posts)?;
+    if password.len() > SHORT_TEXT {
+        let detail = format!("The password has more than {SHORT_TEXT} bytes. Choose a shorter one and post again.");
+        return Err(Refusal::invalid("text_too_long", detail).into());
+    }
     match destination {
         Destination::NewThread if form.uploads.is_empty() => {
             let detail = "A new thread needs a picture. Choose one and post again.";
