@@ -493,8 +493,12 @@ async fn a_date_is_a_validator_once_its_second_is_over() -> Result<()> {
     let fresh = visitor.get(&path).await?.header("Last-Modified").to_owned();
     // Dated back, which is quicker than waiting and the same to the application.
     let mut database = stack.database().await?;
-    let settle = "update thread_state set changed_at = changed_at - interval '1 minute'";
-    sqlx::query(settle).execute(&mut database).await?;
+    for settle in [
+        "update thread_state set changed_at = changed_at - interval '1 minute'",
+        "update site_state set changed_at = changed_at - interval '2 minutes'",
+    ] {
+        sqlx::query(settle).execute(&mut database).await?;
+    }
     let settled = visitor.get(&path).await?.header("Last-Modified").to_owned();
     assert_ne!(fresh, settled);
     assert_eq!(since(&settled).await?.status, StatusCode::NOT_MODIFIED);
