@@ -170,8 +170,7 @@ impl Nginx {
     fn fill_in(&self, settings: &Settings) -> Result<String> {
         ensure!(!settings.replicas.is_empty(), "nginx needs at least one replica");
         let replicas = settings.replicas.iter();
-        let replicas: Vec<String> =
-            replicas.map(|address| format!("server {address} max_fails=1 fail_timeout=1s;")).collect();
+        let replicas: Vec<String> = replicas.map(|address| format!("server {address} max_fails=0;")).collect();
         let path = |name: &str| self.path(name).display().to_string();
         let values = [
             ("WORKERS", "auto".to_owned()),

@@ -223,11 +223,8 @@ impl Process {
     pub async fn wait(&self, limit: Duration) -> Result<ExitStatus> {
         let start = Instant::now();
         loop {
-            if let Some(status) = self.exited()? {
+            if let Some(status) = self.ended_within(start, limit)? {
                 return Ok(status);
-            }
-            if start.elapsed() > limit {
-                return Err(self.still_there(limit));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -237,13 +234,18 @@ impl Process {
     pub fn wait_blocking(&self, limit: Duration) -> Result<ExitStatus> {
         let start = Instant::now();
         loop {
-            if let Some(status) = self.exited()? {
+            if let Some(status) = self.ended_within(start, limit)? {
                 return Ok(status);
             }
-            if start.elapsed() > limit {
-                return Err(self.still_there(limit));
-            }
             thread::sleep(POLL);
+        }
+    }
+
+    /// How it ended, if it did; an error once the time is over.
+    fn ended_within(&self, start: Instant, limit: Duration) -> Result<Option<ExitStatus>> {
+        match self.exited()? {
+            None if start.elapsed() > limit => Err(self.still_there(limit)),
+            status => Ok(status),
         }
     }
 

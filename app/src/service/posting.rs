@@ -118,8 +118,8 @@ impl Posting {
         let password = if submission.password_is_new { "" } else { &submission.password };
         let digest = self.digest(submission, password);
         // Before its first post a browser has no password: sent again, the same form comes with one.
-        let without_password = self.digest(submission, "");
-        if let Some(posted) = self.admit(submission, &[digest, without_password]).await? {
+        let before = if password.is_empty() { None } else { self.digest(submission, "") };
+        if let Some(posted) = self.admit(submission, &[digest, before]).await? {
             return Ok(posted);
         }
         let mut attempt = 1;
@@ -129,24 +129,17 @@ impl Posting {
                 Ok(pictures) => self.write_in_time(submission, digest.as_ref(), &pictures.list).await,
                 Err(error) => Err(Failure::Final(error)),
             };
+            match &done {
+                Ok((_, used)) => put.retain(|id| !used.contains(id)),
+                // What was put may be in use.
+                Err(Failure::Unknown(_)) => put.clear(),
+                Err(Failure::Final(_) | Failure::Again(_)) => {}
+            }
+            self.pictures.take_back(&put).await;
             match done {
-                Ok((posted, used)) => {
-                    put.retain(|id| !used.contains(id));
-                    self.pictures.take_back(&put).await;
-                    return Ok(posted);
-                }
-                Err(Failure::Unknown(error)) => return Err(error),
-                Err(Failure::Final(error)) => {
-                    self.pictures.take_back(&put).await;
-                    return Err(error);
-                }
-                Err(Failure::Again(error)) => {
-                    self.pictures.take_back(&put).await;
-                    if attempt == ATTEMPTS {
-                        return Err(error);
-                    }
-                    attempt += 1;
-                }
+                Ok((posted, _)) => return Ok(posted),
+                Err(Failure::Again(_)) if attempt < ATTEMPTS => attempt += 1,
+                Err(Failure::Again(error) | Failure::Final(error) | Failure::Unknown(error)) => return Err(error),
             }
         }
     }

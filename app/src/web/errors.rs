@@ -129,7 +129,9 @@ fn page(request: &HttpRequest, state: &AppState, error: &AppError, refused: Opti
 fn back(request: &HttpRequest, boards: &Boards) -> Option<String> {
     let here = request.path();
     let sent_from = Url::parse(header(request, REFERER)).ok().filter(|_| request.method() == Method::POST);
-    let ours = |url: &Url| header(request, HOST).split(':').next() == url.host_str() && url.path() != here;
+    let ours = |url: &Url| {
+        header(request, HOST).split(':').next() == url.host_str() && url.path() != here && !url.path().starts_with("//")
+    };
     sent_from.filter(ours).map(|url| url.path().to_owned()).or_else(|| {
         let board = boards.find(here.split('/').nth(1)?).ok()?;
         Some(format!("/{}/", board.slug)).filter(|index| index != here)
