@@ -1,6 +1,7 @@
 //! nginx in front of the replicas, with state, logs and cache of its own.
 //!
-//! The configuration is `tests/nginx/nginx.conf.template`; this file only fills it in and runs it.
+//! The configuration is the chart's, `helm/triptych/files/nginx/nginx.conf.template`; this file only fills it in and
+//! runs it.
 
 use std::{
     collections::HashSet,
@@ -18,14 +19,16 @@ use crate::{
     process::{Launch, Process, log_tail},
 };
 
-const TEMPLATE: &str = include_str!("../nginx/nginx.conf.template");
+const TEMPLATE: &str = include_str!("../../helm/triptych/files/nginx/nginx.conf.template");
 const UNAVAILABLE: [(&str, &str); 2] = [
-    ("page.html", include_str!("../nginx/pages/unavailable/page.html")),
-    ("problem.json", include_str!("../nginx/pages/unavailable/problem.json")),
+    ("page.html", include_str!("../../helm/triptych/files/nginx/unavailable/page.html")),
+    ("problem.json", include_str!("../../helm/triptych/files/nginx/unavailable/problem.json")),
 ];
 /// The first version with `keepalive_min_timeout`: at a reload a worker that ends keeps idle connections
 /// open for a while, so that a request on its way into one is answered.
 const KEEPALIVE_MIN_TIMEOUT: [u32; 3] = [1, 27, 4];
+/// How much of the pictures it keeps.
+const CACHE_SIZE: &str = "1g";
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// What differs between one nginx and another.
@@ -177,6 +180,7 @@ impl Nginx {
             ("LISTEN", settings.listen.clone()),
             ("REPLICAS", replicas.join("\n        ")),
             ("MAX_BODY", settings.max_body.to_string()),
+            ("CACHE_SIZE", CACHE_SIZE.to_owned()),
             ("STATE", path("state")),
             ("EXTRA", path("extra")),
             ("PAGES", path("pages")),

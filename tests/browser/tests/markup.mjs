@@ -52,7 +52,7 @@ test('every page is valid', async () => {
 });
 
 test('the page that nginx shows when no replica answers is valid', async () => {
-  const file = new URL('../../nginx/pages/unavailable/page.html', import.meta.url);
+  const file = new URL('../../../helm/triptych/files/nginx/unavailable/page.html', import.meta.url);
   assert.deepEqual(await problems(await readFile(file, 'utf8')), []);
 });
 
