@@ -1,0 +1,104 @@
+{{/* The application's environment: the only configuration that it has. */}}
+
+{{/* How to reach Postgres and S3, for every command; passwords are never in a manifest. */}}
+{{- define "triptych.environment.storage" -}}
+{{- $fullname := include "triptych.fullname" . -}}
+{{- $credentials := include "triptych.credentialsName" . -}}
+{{- if .Values.postgresql.enabled }}
+# Before the address, which is made of it.
+- name: POSTGRES_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $credentials }}, key: postgresql-password}}
+- name: TRIPTYCH_DATABASE_URL
+  value: postgres://triptych:$(POSTGRES_PASSWORD)@{{ $fullname }}-postgresql:5432/triptych
+{{- else }}
+- name: TRIPTYCH_DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ .Values.externalDatabase.existingSecret }}, key: {{ .Values.externalDatabase.key }}}}
+{{- end }}
+{{- if .Values.minio.enabled }}
+- name: TRIPTYCH_S3_ENDPOINT
+  value: http://{{ $fullname }}-minio:9000
+- name: TRIPTYCH_S3_ACCESS_KEY_ID
+  value: triptych
+- name: TRIPTYCH_S3_SECRET_ACCESS_KEY
+  valueFrom: {secretKeyRef: {name: {{ $credentials }}, key: minio-password}}
+{{- else }}
+- name: TRIPTYCH_S3_ENDPOINT
+  value: {{ .Values.s3.endpoint | quote }}
+- name: TRIPTYCH_S3_ACCESS_KEY_ID
+  valueFrom: {secretKeyRef: {name: {{ .Values.s3.existingSecret }}, key: {{ .Values.s3.accessKeyIdKey }}}}
+- name: TRIPTYCH_S3_SECRET_ACCESS_KEY
+  valueFrom: {secretKeyRef: {name: {{ .Values.s3.existingSecret }}, key: {{ .Values.s3.secretAccessKeyKey }}}}
+{{- end }}
+- name: TRIPTYCH_S3_REGION
+  value: {{ .Values.s3.region | quote }}
+- name: TRIPTYCH_S3_BUCKET
+  value: {{ .Values.s3.bucket | quote }}
+{{- end -}}
+
+{{- define "triptych.environment.serve" -}}
+{{ include "triptych.environment.storage" . }}
+- name: TRIPTYCH_SECRET
+  valueFrom: {secretKeyRef: {name: {{ include "triptych.credentialsName" . }}, key: secret}}
+- name: TRIPTYCH_LISTEN
+  value: {{ printf "%s:8080" .Values.listenAddress | quote }}
+- name: TRIPTYCH_METRICS_LISTEN
+  value: {{ printf "%s:9090" .Values.listenAddress | quote }}
+{{- with include "triptych.publicUrl" . }}
+- name: TRIPTYCH_PUBLIC_URL
+  value: {{ . | quote }}
+{{- end }}
+- name: TRIPTYCH_TRUSTED_PROXIES
+  value: {{ join "," .Values.trustedProxies | quote }}
+- name: TRIPTYCH_TITLE
+  value: {{ .Values.title | quote }}
+- name: TRIPTYCH_MAX_FILES
+  value: {{ .Values.limits.files | quote }}
+- name: TRIPTYCH_MAX_FILE_SIZE
+  value: {{ .Values.limits.fileSize | quote }}
+- name: TRIPTYCH_UPLOAD_MEMORY
+  value: {{ printf "%dMiB" (max 96 (include "triptych.bodyMiB" . | int)) }}
+- name: TRIPTYCH_DRAIN_DELAY
+  value: {{ printf "%ds" (int .Values.app.drainDelaySeconds) }}
+- name: TRIPTYCH_SHUTDOWN_TIMEOUT
+  value: {{ printf "%ds" (int .Values.app.shutdownTimeoutSeconds) }}
+{{- end -}}
+
+{{- define "triptych.environment.migrate" -}}
+{{ include "triptych.environment.storage" . }}
+- name: TRIPTYCH_MIGRATE_WAIT
+  value: {{ .Values.migrations.wait | quote }}
+{{- with .Values.boards }}
+- name: TRIPTYCH_BOARDS
+  value: {{ toJson . | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "triptych.environment.gc" -}}
+{{ include "triptych.environment.storage" . }}
+- name: TRIPTYCH_GC_GRACE
+  value: {{ .Values.gc.grace | quote }}
+{{- end -}}
+
+{{/*
+`env` and `envFrom` of a container: (dict "root" $ "command" "serve"). What app.extraEnv names takes the place of what
+the chart would set, because a name that is there twice is refused by server-side apply. The order stays: `$(NAME)`
+is only known further down.
+*/}}
+{{- define "triptych.environment" -}}
+{{- $extra := .root.Values.app.extraEnv -}}
+{{- $own := dict -}}
+{{- range $extra }}{{ $_ := set $own .name true }}{{ end -}}
+env:
+  {{- range include (printf "triptych.environment.%s" .command) .root | fromYamlArray }}
+  {{- if not (hasKey $own .name) }}
+  - {{ toYaml . | nindent 4 | trim }}
+  {{- end }}
+  {{- end }}
+  {{- with $extra }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .root.Values.app.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,6 @@
+{{/* Annotations of what Helm makes around an operation, and takes away when it has succeeded: (dict "on" "pre-upgrade" "weight" "0"). */}}
+{{- define "triptych.hook" -}}
+helm.sh/hook: {{ .on }}
+helm.sh/hook-weight: {{ .weight | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}

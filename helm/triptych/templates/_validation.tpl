@@ -1,0 +1,76 @@
+{{/* What the schema cannot see: values that contradict each other. All of it is told at once. */}}
+{{- define "triptych.problems" -}}
+{{- $problems := list -}}
+{{- range $component := list "app" "web" -}}
+  {{- $values := index $.Values $component -}}
+  {{- if and $values.autoscaling.enabled (not (kindIs "invalid" $values.replicas)) -}}
+    {{- $problems = append $problems (printf "%s.autoscaling.enabled with %s.replicas=%v: the autoscaler owns the number of replicas. Set %s.replicas to null." $component $component $values.replicas $component) -}}
+  {{- end -}}
+  {{- if gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas) -}}
+    {{- $problems = append $problems (printf "%s.autoscaling.minReplicas=%v is more than maxReplicas=%v." $component $values.autoscaling.minReplicas $values.autoscaling.maxReplicas) -}}
+  {{- end -}}
+  {{- if and $values.autoscaling.enabled (not (or $values.autoscaling.targetCPUUtilizationPercentage $values.autoscaling.targetMemoryUtilizationPercentage $values.autoscaling.metrics)) -}}
+    {{- $problems = append $problems (printf "%s.autoscaling.enabled without anything to scale by: set targetCPUUtilizationPercentage, targetMemoryUtilizationPercentage or metrics." $component) -}}
+  {{- end -}}
+  {{- if and $values.image.digest (not $.Values.image.registry) (not (contains "/" $values.image.repository)) -}}
+    {{- $problems = append $problems (printf "%s.image.digest without a registry: an image that was loaded into the nodes by hand has no digest. Set image.registry, or take %s.image.tag alone." $component $component) -}}
+  {{- end -}}
+  {{- if and (eq (toString $values.strategy.maxSurge) "0") (eq (toString $values.strategy.maxUnavailable) "0") -}}
+    {{- $problems = append $problems (printf "%s.strategy: maxSurge and maxUnavailable are both 0, so nothing could ever be replaced." $component) -}}
+  {{- end -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.host) (ne .Values.ingress.controller "none") -}}
+  {{- $problems = append $problems (printf "ingress.enabled without ingress.host: the controller %q needs a host name." .Values.ingress.controller) -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled .Values.ingress.tls.enabled (not .Values.ingress.host) (eq .Values.ingress.controller "none") -}}
+  {{- $problems = append $problems "ingress.tls.enabled without ingress.host: a certificate is for a host name." -}}
+{{- end -}}
+{{- if .Values.httpRoute.enabled -}}
+  {{- if not .Values.publicUrl -}}
+    {{- $problems = append $problems "httpRoute.enabled without publicUrl: only the gateway knows whether the board is at http or https. Set publicUrl to what visitors type." -}}
+  {{- end -}}
+  {{- if not .Values.httpRoute.parentRefs -}}
+    {{- $problems = append $problems "httpRoute.enabled without httpRoute.parentRefs: name the gateway." -}}
+  {{- end -}}
+{{- end -}}
+{{- if not .Values.postgresql.enabled -}}
+  {{- if not .Values.externalDatabase.existingSecret -}}
+    {{- $problems = append $problems "postgresql.enabled=false without externalDatabase.existingSecret: name the Secret that holds the address of the database." -}}
+  {{- end -}}
+{{- else -}}
+  {{- if .Values.externalDatabase.existingSecret -}}
+    {{- $problems = append $problems "externalDatabase.existingSecret with postgresql.enabled=true: which of the two? Set postgresql.enabled to false." -}}
+  {{- end -}}
+  {{- if .Values.migrations.hook.enabled -}}
+    {{- $problems = append $problems "migrations.hook.enabled with postgresql.enabled=true: the hook would run before the bundled Postgres is upgraded. The init container does this work." -}}
+  {{- end -}}
+{{- end -}}
+{{- if not .Values.minio.enabled -}}
+  {{- if not .Values.s3.endpoint -}}
+    {{- $problems = append $problems "minio.enabled=false without s3.endpoint: where is the S3 server?" -}}
+  {{- end -}}
+  {{- if not .Values.s3.existingSecret -}}
+    {{- $problems = append $problems "minio.enabled=false without s3.existingSecret: name the Secret that holds the access key." -}}
+  {{- end -}}
+{{- else -}}
+  {{- if or .Values.s3.endpoint .Values.s3.existingSecret -}}
+    {{- $problems = append $problems "s3.endpoint or s3.existingSecret with minio.enabled=true: which of the two? Set minio.enabled to false." -}}
+  {{- end -}}
+  {{- if .Values.migrations.hook.enabled -}}
+    {{- $problems = append $problems "migrations.hook.enabled with minio.enabled=true: the hook would run before the bundled MinIO is upgraded. The init container does this work." -}}
+  {{- end -}}
+{{- end -}}
+{{- if and (eq .Values.ipFamilyPolicy "RequireDualStack" "PreferDualStack") (not (hasPrefix "[" .Values.listenAddress)) -}}
+  {{- $problems = append $problems (printf "ipFamilyPolicy=%s with listenAddress=%s: nobody would listen on IPv6. Set listenAddress to \"[::]\"." .Values.ipFamilyPolicy .Values.listenAddress) -}}
+{{- end -}}
+{{- $slugs := list -}}
+{{- range .Values.boards -}}
+  {{- if has .slug $slugs -}}
+    {{- $problems = append $problems (printf "boards: %q is there twice." .slug) -}}
+  {{- end -}}
+  {{- $slugs = append $slugs .slug -}}
+{{- end -}}
+{{- range $problems }}
+  - {{ . }}
+{{- end -}}
+{{- end -}}

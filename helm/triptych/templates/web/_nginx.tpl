@@ -1,0 +1,32 @@
+{{/* nginx's files: the template that the local stack and its tests use too, with the values of a cluster filled in. */}}
+{{- define "triptych.nginx" -}}
+{{- $listen := printf "%s:8080" .Values.listenAddress -}}
+{{- if hasPrefix "[" .Values.listenAddress }}{{ $listen = printf "%s ipv6only=off" $listen }}{{ end -}}
+{{- /* Written twice: nginx asks another server when one fails, and behind both is the Service, which picks another pod. */ -}}
+{{- $replicas := printf "server %s-app:80 max_fails=0;" (include "triptych.fullname" .) -}}
+{{- $values := dict
+  "WORKERS" .Values.web.workerProcesses
+  "LISTEN" $listen
+  "REPLICAS" (printf "%s\n        %s" $replicas $replicas)
+  "MAX_BODY" (mul (include "triptych.proxyBodyMiB" . | int) 1048576)
+  "CACHE_SIZE" (printf "%dm" (int .Values.web.cacheSizeMiB))
+  "STATE" "/var/cache/triptych"
+  "EXTRA" "/etc/triptych/extra"
+  "PAGES" "/etc/triptych/pages"
+  "ASSETS" "/usr/share/nginx/html"
+  "ACCESS_LOG" "/dev/stdout"
+  "ERROR_LOG" "/dev/stderr"
+-}}
+{{- $text := .Files.Get "files/nginx/nginx.conf.template" -}}
+{{- range $name, $value := $values }}{{ $text = replace (printf "${%s}" $name) (toString $value) $text }}{{ end -}}
+nginx.conf: |
+  {{- $text | trim | nindent 2 }}
+# At a reload or an orderly end, connections that are idle are kept for a moment: a request that is on its way into one
+# is answered.
+newer.conf: |
+  keepalive_min_timeout 10s;
+page.html: |
+  {{- .Files.Get "files/nginx/unavailable/page.html" | trim | nindent 2 }}
+problem.json: |
+  {{- .Files.Get "files/nginx/unavailable/problem.json" | trim | nindent 2 }}
+{{- end -}}
