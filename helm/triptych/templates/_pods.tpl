@@ -1,4 +1,7 @@
-{{/* What every pod has: no token, a security context, a place to run. Takes (dict "root" $ "component" "app"). */}}
+{{/*
+What every pod has: no token, a security context, a place to run. Takes (dict "root" $ "component" "app"), and a "name"
+for pods of Jobs: these have no priority class, which may be one of the release's own objects, made after its hooks.
+*/}}
 {{- define "triptych.pod" -}}
 {{- $values := index .root.Values .component -}}
 automountServiceAccountToken: false
@@ -9,8 +12,8 @@ imagePullSecrets:
 {{- end }}
 securityContext:
   {{- toYaml $values.podSecurityContext | nindent 2 }}
-{{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
+{{- if and $values.priorityClassName (not .name) }}
+priorityClassName: {{ $values.priorityClassName }}
 {{- end }}
 {{- with $values.nodeSelector }}
 nodeSelector:
