@@ -37,6 +37,11 @@ impl Account {
 
     /// An unprivileged account that can reach `directory`: the own one, unless that is root.
     pub fn unprivileged(directory: &Path) -> Result<Self> {
+        Self::unprivileged_in(&[directory])
+    }
+
+    /// As [`Account::unprivileged`], for several directories: the data is in one and the program in another.
+    pub fn unprivileged_in(directories: &[&Path]) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self::own());
         }
@@ -49,15 +54,11 @@ impl Account {
         // where nobody looks for it, such an account gets the one capability that it needs.
         for passes_closed_directories in [false, true] {
             let account = Self { user: Some(user.clone()), passes_closed_directories };
-            if account.reaches(directory)? {
+            if account.reaches(directories)? {
                 return Ok(account);
             }
         }
-        bail!(
-            "the user {} cannot reach {}; keep the data in a directory that it can enter",
-            user.name,
-            directory.display()
-        )
+        bail!("the user {} cannot enter all of {directories:?}; keep the data where it can", user.name)
     }
 
     /// Makes a directory that belongs to this account and that no one else can read.
@@ -96,12 +97,12 @@ impl Account {
         arguments
     }
 
-    fn reaches(&self, directory: &Path) -> Result<bool> {
+    fn reaches(&self, directories: &[&Path]) -> Result<bool> {
         let setpriv = setpriv().context("setpriv (Debian package util-linux) is missing")?;
         let output = Command::new(setpriv)
             .args(self.setpriv_arguments())
-            .args(["sh", "-c", "cd \"$0\""])
-            .arg(directory)
+            .args(["sh", "-c", "for directory; do cd \"$directory\" || exit; done", "sh"])
+            .args(directories)
             .output()
             .context("cannot run setpriv")?;
         Ok(output.status.success())

@@ -125,7 +125,7 @@ impl Stack {
         }
         let running = self.replicas.iter().filter(|replica| replica.is_running());
         future::try_join_all(running.map(Replica::terminate)).await?;
-        if self.s3.is_own() {
+        if self.s3.is_running() {
             self.s3.stop().await?;
         }
         if self.postgres.is_running() {

@@ -274,6 +274,64 @@ async fn a_replica_that_is_gone_is_passed_over() -> Result<()> {
     Ok(())
 }
 
+/// What stands for all replicas at once, as a Service does: every second connection, the first one to begin with, leads
+/// to a replica that is gone.
+async fn service() -> Result<(String, Arc<AtomicUsize>)> {
+    let listener = TcpListener::bind(("127.0.0.1", ports::free()?)).await?;
+    let address = listener.local_addr()?.to_string();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            if count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+                continue;
+            }
+            let service = service_fn(|request: Request<Incoming>| async move {
+                let response = answer("service", &request);
+                read_to_the_end(request.into_body()).await;
+                Ok::<_, Infallible>(response)
+            });
+            tokio::spawn(http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(socket), service));
+        }
+    });
+    Ok((address, connections))
+}
+
+#[tokio::test]
+async fn one_address_for_all_replicas_is_asked_again_if_it_is_written_twice() -> Result<()> {
+    let board = setup().await?;
+    let (address, connections) = service().await?;
+    board.nginx.reload(vec![address.clone(); 2]).await?;
+    let visitor = Visitor::new(&board.nginx.url())?;
+    for round in 1..=3 {
+        visitor.get("/b/").await?.expect(StatusCode::OK)?;
+        visitor.post("b", &Form::thread("hello")).await?.expect(StatusCode::OK)?;
+        assert_eq!(connections.load(Ordering::Relaxed), round * 4);
+    }
+    // Written once it is asked once: this is what the second line is for.
+    board.nginx.reload(vec![address]).await?;
+    Visitor::new(&board.nginx.url())?.get("/b/").await?.expect(StatusCode::SERVICE_UNAVAILABLE)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn nginx_says_that_it_lives_whatever_the_replicas_do() -> Result<()> {
+    let board = setup().await?;
+    for replica in &board.replicas {
+        replica.server.abort();
+    }
+    let answer = board.visitor.get("/nginx-health").await?;
+    assert_eq!(
+        (answer.expect(StatusCode::OK)?.text().as_str(), answer.header("Cache-Control")),
+        ("alive\n", "no-store")
+    );
+    assert_eq!(answer.header("Content-Type"), "text/plain; charset=utf-8");
+    assert_eq!(board.replicas.iter().map(Stub::asked).sum::<usize>(), 0, "questions to the replicas");
+    board.nginx.stop(Duration::from_secs(5)).await?;
+    assert_eq!(board.nginx.access_log(), "", "a probe is not logged");
+    Ok(())
+}
+
 #[tokio::test]
 async fn without_any_replica_there_is_a_polite_page() -> Result<()> {
     let board = setup().await?;

@@ -117,6 +117,9 @@ async fn watch(stack: &Stack) -> anyhow::Error {
         if !stack.postgres.is_running() {
             return anyhow!("Postgres has ended.\n{}", last_lines(&stack.postgres.log()));
         }
+        if !stack.s3.is_running() {
+            return anyhow!("The S3 server has ended.");
+        }
         if !stack.nginx.is_running() {
             return anyhow!("nginx has ended.\n{}", last_lines(&stack.nginx.error_log()));
         }
