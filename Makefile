@@ -1,8 +1,8 @@
 # Triptych. `make` lists what there is; `make up` is the only command a newcomer needs.
 
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/triptych/target
-# Where rustup puts cargo, for shells that were started before it was installed.
-export PATH := $(HOME)/.cargo/bin:$(PATH)
+# What tests/install builds, and where rustup and Go's own archive go, for shells that were started before.
+export PATH := $(HOME)/.cache/triptych/bin:$(HOME)/.cargo/bin:$(PATH):/usr/local/go/bin
 
 # Queries are checked against .sqlx, whatever database the shell happens to name.
 export SQLX_OFFLINE := true
@@ -10,7 +10,7 @@ export SQLX_OFFLINE := true
 PACKAGES := -p triptych -p triptych-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-browser sqlx bench screenshot
+.PHONY: help up test test-browser test-chart test-cluster test-minio images kind kind-down chart sqlx bench screenshot
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,13 +27,45 @@ test: ## Check and test everything
 	cargo build --locked $(PACKAGES)
 	cargo run --locked -p triptych-tests --bin sqlx -- --check
 	cargo test --locked $(PACKAGES)
-	@$(MAKE) --no-print-directory test-browser
+	@$(MAKE) --no-print-directory test-chart test-browser
 
 test-browser: ## Test the pages in Chromium
 	@tests/install test
 	cargo build --locked $(PACKAGES)
 	cd tests/browser && npm ci --no-audit --no-fund
 	node tests/browser/run.mjs
+
+test-chart: ## Check the Helm chart: templates, types, security, nginx configuration
+	@tests/install chart
+	cd tests/chart && go vet ./... && go test -count=1 ./...
+
+test-minio: ## Run the system tests on a real MinIO
+	@tests/install minio
+	cargo build --locked $(PACKAGES)
+	TRIPTYCH_TEST_MINIO="$$(command -v minio)" cargo test --locked -p triptych-tests --test system
+
+kind: ## Bring the board to a kind cluster here (KIND_CLUSTER=triptych, KIND_NODE_IMAGE=, PREBUILT=1)
+	@k8s/kind up
+
+kind-down: ## Delete that cluster
+	@k8s/kind down
+
+images: ## Build the two images (PREBUILT=1: compile outside of Docker)
+	@k8s/images
+
+# Which images it installs, and where the Ingress of the cluster listens.
+test-cluster: export REPOSITORY ?= triptych
+test-cluster: export WEB_REPOSITORY ?= triptych-web
+test-cluster: export TAG ?= $(shell k8s/images tag)
+test-cluster: export HOST ?= triptych-test.localhost
+test-cluster: export INGRESS ?= 127.0.0.1:8080
+test-cluster: ## Test the board on the current cluster (REPOSITORY, WEB_REPOSITORY, TAG, HOST, INGRESS)
+	@tests/install cluster
+	cargo run --locked -p triptych-tests --bin cluster
+
+chart: ## Write the chart's README and the plain manifests in k8s/ anew
+	@tests/install chart
+	@k8s/render
 
 sqlx: ## Write .sqlx anew after a query or the schema has changed
 	@tests/install up
