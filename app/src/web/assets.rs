@@ -21,20 +21,30 @@ pub(super) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 pub struct Asset {
     /// `style.0123456789ab.css`
     pub name: String,
+    stem: &'static str,
+    extension: &'static str,
     content: Page,
 }
 
 impl Asset {
-    fn new(stem: &str, extension: &str, content_type: &'static str, text: &str) -> Self {
+    fn new(stem: &'static str, extension: &'static str, content_type: &'static str, text: &str) -> Self {
         let hash = Sha256::digest(text.as_bytes());
         let hash = hash.iter().take(6).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
-        Self { name: format!("{stem}.{hash:012x}.{extension}"), content: Page::new(content_type, text.to_owned()) }
+        let name = format!("{stem}.{hash:012x}.{extension}");
+        Self { name, stem, extension, content: Page::new(content_type, text.to_owned()) }
     }
 
     /// `/static/style.0123456789ab.css`
     #[must_use]
     pub fn path(&self) -> String {
         format!("/static/{}", self.name)
+    }
+
+    /// Whether this is the name of the same file in another release: everything as in ours but the hash.
+    fn is_of_another_release(&self, name: &str) -> bool {
+        let hash = name.strip_prefix(self.stem).and_then(|rest| rest.strip_suffix(self.extension));
+        let hash = hash.and_then(|rest| rest.strip_prefix('.')?.strip_suffix('.')).unwrap_or_default();
+        !hash.is_empty() && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) && name != self.name
     }
 }
 
@@ -79,14 +89,21 @@ pub(super) async fn asset(
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, AppError> {
-    let missing = || Refusal::not_found("unknown_asset", "There is no such file.");
-    let file = state.assets.files.iter().find(|file| file.name == *name).ok_or_else(missing)?;
+    let files = &state.assets.files;
     let mut answer = HttpResponse::Ok();
-    answer
-        .content_type(file.content.content_type)
-        .insert_header((CACHE_CONTROL, IMMUTABLE))
-        .insert_header((VARY, "Accept-Encoding"));
-    answer.insert_header((ETAG, format!("\"{}\"", file.name)));
+    let file = if let Some(file) = files.iter().find(|file| file.name == *name) {
+        answer.insert_header((CACHE_CONTROL, IMMUTABLE)).insert_header((ETAG, format!("\"{}\"", file.name)));
+        file
+    } else {
+        // While one release replaces another, a browser gets a page from a replica of one and asks a replica of the
+        // other for its style sheet. A page in the wrong style for a moment is better than one without any; but
+        // nobody may keep the wrong content under the right name, or it would stay wrong for a year.
+        let missing = || Refusal::not_found("unknown_asset", "There is no such file.");
+        let file = files.iter().find(|file| file.is_of_another_release(&name)).ok_or_else(missing)?;
+        answer.insert_header((CACHE_CONTROL, "no-store"));
+        file
+    };
+    answer.content_type(file.content.content_type).insert_header((VARY, "Accept-Encoding"));
     let body: &Bytes = if accepts_gzip(&request) {
         answer.insert_header((CONTENT_ENCODING, "gzip"));
         &file.content.gzip
@@ -94,4 +111,72 @@ pub(super) async fn asset(
         &file.content.plain
     };
     Ok(answer.body(body.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::App;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body};
+
+    use super::*;
+    use crate::config::ServeConfig;
+
+    fn settings(name: &str) -> Option<String> {
+        let value = match name {
+            "TRIPTYCH_DATABASE_URL" => "postgres://nobody@127.0.0.1:1/none",
+            "TRIPTYCH_S3_ENDPOINT" => "http://127.0.0.1:1",
+            "TRIPTYCH_S3_ACCESS_KEY_ID" | "TRIPTYCH_S3_SECRET_ACCESS_KEY" => "none",
+            "TRIPTYCH_SECRET" => "a secret that is long enough to be one",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    #[actix_web::test]
+    async fn another_releases_file_is_ours_and_is_not_kept() {
+        let state = web::Data::new(AppState::new(ServeConfig::read(&settings).unwrap()).unwrap());
+        let own = state.assets.style.clone();
+        let app = init_service(App::new().app_data(state).route("/static/{name}", web::get().to(asset))).await;
+        let response = call_service(&app, TestRequest::with_uri(&own).to_request()).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers().get(CACHE_CONTROL).unwrap(), IMMUTABLE);
+        assert!(response.headers().contains_key(ETAG));
+        let sheet = read_body(response).await;
+
+        let request = TestRequest::with_uri("/static/style.000000000000.css").to_request();
+        let response = call_service(&app, request).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers().get(CACHE_CONTROL).unwrap(), "no-store");
+        assert!(!response.headers().contains_key(ETAG));
+        assert_eq!(read_body(response).await, sheet);
+
+        let request = TestRequest::with_uri("/static/none.000000000000.css").to_request();
+        let response = call_service(&app, request).await;
+        assert_eq!(response.status(), 404);
+        assert!(!response.headers().contains_key(CACHE_CONTROL));
+    }
+
+    #[test]
+    fn another_hash_is_another_release_and_nothing_else_is() {
+        let assets = Assets::new();
+        let is_ours = |name: &str| assets.files.iter().any(|file| file.is_of_another_release(name));
+        for name in ["style.000000000000.css", "icon.0123456789ab.svg", "style.0123456789abcdef.css"] {
+            assert!(is_ours(name), "{name}");
+        }
+        let own = assets.style.strip_prefix("/static/").unwrap();
+        for name in [
+            own,
+            "style.css",
+            "style..css",
+            "style.xyz.css",
+            "style.00/../00.css",
+            "style.000000000000.svg",
+            "none.000000000000.css",
+            "mystyle.000000000000.css",
+            "style.000000000000.css.gz",
+            "",
+        ] {
+            assert!(!is_ours(name), "{name}");
+        }
+    }
 }
