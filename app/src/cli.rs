@@ -1,4 +1,5 @@
-//! The command line: one binary, several commands, all of them configured by the environment alone.
+//! The command line: one binary, several commands. Those that serve or keep a board are configured by the environment
+//! alone; those that do one small thing are told by arguments what.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,11 +9,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use url::Url;
 
 use crate::config::variables::{Command as Reads, environment, reference, unknown};
 use crate::config::{self, CollectConfig, LogConfig, MigrateConfig, Problems, ServeConfig};
+use crate::credentials::{self, Wanted};
+use crate::error::AppError;
 use crate::service::{collecting, configuring};
-use crate::store::Store;
+use crate::smoke::{self, Sites};
+use crate::store::{self, Store};
 use crate::web::assets::Assets;
 use crate::{db, server, telemetry};
 
@@ -43,6 +48,43 @@ enum Command {
         /// Made if it is not there.
         folder: PathBuf,
     },
+    /// In a pod of Kubernetes: make a Secret of random values, or only the keys that it lacks.
+    ///
+    /// Never changes a value that is there; any number may run at once. The service account needs the verb `create` on
+    /// secrets, and `get` and `patch` on this one. Where the API server is, `KUBERNETES_SERVICE_HOST` and
+    /// `KUBERNETES_SERVICE_PORT` tell, which every pod has.
+    Credentials {
+        /// Name of the Secret, in the namespace of the pod.
+        #[arg(value_parser = credentials::check_name)]
+        secret: String,
+        /// Keys that it has to have; each one that it lacks gets 48 random characters, a to z and 0 to 9.
+        #[arg(required = true, value_name = "KEY", value_parser = credentials::check_key)]
+        keys: Vec<String>,
+        /// A label of the Secret, should it have to be made; may be given more than once.
+        #[arg(long = "label", value_name = "NAME=VALUE", value_parser = credentials::check_pair)]
+        labels: Vec<(String, String)>,
+        /// An annotation of the Secret, should it have to be made; may be given more than once.
+        #[arg(long = "annotation", value_name = "NAME=VALUE", value_parser = credentials::check_pair)]
+        annotations: Vec<(String, String)>,
+        /// Folder with the `token`, `ca.crt` and `namespace` of the service account.
+        #[arg(long, value_name = "DIRECTORY", default_value = credentials::ACCOUNT)]
+        account: PathBuf,
+    },
+    /// Post a picture, read it from every replica and through the web server, delete it; the exit code tells.
+    ///
+    /// A test of an installation that is running. Posts on the first board that is not locked, and deletes the post
+    /// whatever happens.
+    Smoke {
+        /// Where to post: any replica, such as <http://board-triptych-app>.
+        #[arg(long, value_name = "URL", value_parser = smoke::check_site)]
+        app: Url,
+        /// A name that resolves to the addresses of all replicas, and their port.
+        #[arg(long, value_name = "HOST:PORT")]
+        pods: String,
+        /// The web server in front, such as <http://board-triptych-web>.
+        #[arg(long, value_name = "URL", value_parser = smoke::check_site)]
+        web: Url,
+    },
 }
 
 /// Runs the command that was given.
@@ -71,6 +113,12 @@ pub fn run() -> ExitCode {
         Command::Assets { folder } => {
             Assets::new().export(&folder).with_context(|| format!("writing to {}", folder.display()))
         }
+        Command::Credentials { secret, keys, labels, annotations, account } => {
+            let (labels, annotations) = (labels.into_iter().collect(), annotations.into_iter().collect());
+            let wanted = Wanted { secret, keys, labels, annotations, account };
+            run_told(credentials::ensure(&wanted, &environment, credentials::PATIENCE, &say))
+        }
+        Command::Smoke { app, pods, web } => run_told(smoke::run(&Sites { app, pods, web }, &say)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,37 +143,58 @@ fn run_configured<C, F: Future<Output = anyhow::Result<()>>>(
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work(config))
 }
 
+/// Does the work of a command that is told everything by its arguments and prints what it does.
+fn run_told(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// Prints one line for whoever started this command. Nobody may be listening, and that is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 async fn migrate(config: MigrateConfig) -> anyhow::Result<()> {
-    let until = Instant::now() + config.wait;
+    let start = Instant::now();
     let database = &config.database.url;
-    patiently(until, "Postgres", || async {
+    let postgres = format!("Postgres at {}", db::place(database));
+    patiently(start, config.wait, &postgres, || async {
         db::migrate(database).await.map_err(|error| (db::migration_may_pass(&error), error.to_string()))
     })
     .await?;
     let store = Store::new(&config.store);
-    patiently(until, "the S3 server", || async {
-        store.ensure_bucket().await.map_err(|error| (true, error.to_string()))
+    patiently(start, config.wait, &format!("the S3 server at {}", config.store.endpoint), || async {
+        let done = store.ensure_bucket().await;
+        done.map_err(|error| (!matches!(error, store::Error::Refused(_)), error.to_string()))
     })
     .await?;
     let pool = db::pool(database, 1)?;
-    let changed = configuring::configure_boards(&pool, &config.boards.0).await?;
+    let changed = patiently(start, config.wait, &postgres, || async {
+        let done = configuring::configure_boards(&pool, &config.boards.0).await;
+        done.map_err(|error| (matches!(error, AppError::Unavailable { .. }), error.to_string()))
+    })
+    .await?;
     pool.close().await;
     tracing::info!(boards = config.boards.0.len(), changed, "database, bucket and boards are up to date");
     Ok(())
 }
 
-/// Tries until it works or the time is over. `attempt` says whether its failure may pass.
-async fn patiently<F>(until: Instant, what: &str, attempt: impl Fn() -> F) -> anyhow::Result<()>
+/// Tries until it works or the time since `start` is over. `attempt` says whether its failure may pass.
+async fn patiently<T, F>(start: Instant, wait: Duration, what: &str, attempt: impl Fn() -> F) -> anyhow::Result<T>
 where
-    F: Future<Output = Result<(), (bool, String)>>,
+    F: Future<Output = Result<T, (bool, String)>>,
 {
     let mut pause = Duration::from_millis(200);
     loop {
         let (may_pass, cause) = match attempt().await {
-            Ok(()) => return Ok(()),
+            Ok(done) => return Ok(done),
             Err(failure) => failure,
         };
-        anyhow::ensure!(may_pass && Instant::now() + pause < until, "{what}: {cause}");
+        anyhow::ensure!(may_pass, "{what}: {cause}");
+        anyhow::ensure!(
+            start.elapsed() + pause < wait,
+            "{what}: {cause} (TRIPTYCH_MIGRATE_WAIT, {} s, is over)",
+            wait.as_secs()
+        );
         tracing::warn!(cause, "{what} is not ready; trying again");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));

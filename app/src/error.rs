@@ -128,7 +128,9 @@ impl From<db::Error> for AppError {
 impl From<store::Error> for AppError {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::Unavailable(cause) => Self::Unavailable { what: "The picture store", cause },
+            store::Error::Unavailable(cause) | store::Error::Refused(cause) => {
+                Self::Unavailable { what: "The picture store", cause }
+            }
             // A row implies its objects: this must not happen.
             store::Error::Missing => Self::Internal("an object is missing in the blob store".to_owned()),
         }

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod credentials;
 pub mod db;
 pub mod domain;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod metrics;
 pub mod secret;
 pub mod server;
 pub mod service;
+pub mod smoke;
 pub mod state;
 pub mod store;
 pub mod telemetry;

@@ -187,8 +187,8 @@ pub fn reference(command: Command) -> String {
 
 /// Names that look as if they were meant for us and are not in the list.
 ///
-/// Kubernetes puts variables such as `TRIPTYCH_PORT` and `TRIPTYCH_SERVICE_HOST` into every pod beside a Service
-/// called `triptych`; those are passed over, and so is what our own tests use.
+/// Kubernetes puts variables such as `TRIPTYCH_APP_PORT` and `TRIPTYCH_WEB_SERVICE_HOST` into every pod beside
+/// Services called `triptych-app` and `triptych-web`; those are passed over, and so is what our own tests use.
 #[must_use]
 pub fn unknown(names: impl Iterator<Item = String>) -> Vec<String> {
     let known = |name: &str| {
@@ -231,6 +231,15 @@ mod tests {
             "TRIPTYCH_PORT",
             "TRIPTYCH_PORT_80_TCP",
             "TRIPTYCH_SERVICE_HOST",
+            "TRIPTYCH_APP_PORT",
+            "TRIPTYCH_APP_PORT_80_TCP_ADDR",
+            "TRIPTYCH_APP_SERVICE_PORT_METRICS",
+            "TRIPTYCH_WEB_SERVICE_HOST",
+            "TRIPTYCH_POSTGRESQL_PORT_5432_TCP_PROTO",
+            "TRIPTYCH_MINIO_SERVICE_PORT_S3",
+            "BOARD_TRIPTYCH_APP_PORT",
+            "BOARD_TRIPTYCH_APP_SERVICE_HOST",
+            "KUBERNETES_SERVICE_HOST",
             "TRIPTYCH_SECRET_FILE",
             "PATH",
         ];

@@ -38,6 +38,9 @@ fn migrations() -> Migrator {
 /// How long a request waits for a connection before it is told that the database cannot be reached.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a migration waits for a connection before it says so and tries again.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Why a database address cannot be used, for the list of configuration errors.
 pub fn check_url(url: &SecretString) -> Result<(), String> {
     let url = url.expose_secret();
@@ -46,6 +49,13 @@ pub fn check_url(url: &SecretString) -> Result<(), String> {
         return Err("is not an address such as postgres://user:password@host:5432/database".to_owned());
     }
     url.parse::<PgConnectOptions>().map(drop).map_err(|error| error.to_string())
+}
+
+/// Where the server is, for messages: host and port, never a password.
+#[must_use]
+pub fn place(url: &SecretString) -> String {
+    let options = url.expose_secret().parse::<PgConnectOptions>();
+    options.map(|options| format!("{}:{}", options.get_host(), options.get_port())).unwrap_or_default()
 }
 
 /// A pool that connects when it is first asked for a connection.
@@ -82,7 +92,12 @@ pub async fn migrate(url: &SecretString) -> Result<(), MigrateError> {
     // A connection of its own, without the pool's time limits: an index may take minutes, and so may waiting for
     // the replica that came first.
     let options = url.expose_secret().parse::<PgConnectOptions>()?.application_name("triptych migrate");
-    let mut connection = options.connect().await?;
+    // A network that swallows packets would hold this for minutes, in which nobody is told anything.
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+    let mut connection = connected.unwrap_or_else(|_| {
+        let silence = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
+        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, silence).into())
+    })?;
     migrations().run(&mut connection).await?;
     connection.close().await?;
     Ok(())
@@ -139,7 +154,8 @@ pub fn is_passing(error: &Error) -> bool {
     }
 }
 
-/// Whether a migration that failed may succeed a little later.
+/// Whether a migration that failed may succeed a little later. A wrong password and a missing role or database will
+/// not: somebody has to do something, and should be told at once.
 #[must_use]
 pub fn migration_may_pass(error: &MigrateError) -> bool {
     matches!(error, MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_passing(error))

@@ -76,6 +76,9 @@ pub enum Error {
     /// The store cannot be reached, or does not answer in time, or refuses.
     #[error("the blob store does not answer: {0}")]
     Unavailable(String),
+    /// The store answers that it will not, and would answer the same again: somebody has to change something.
+    #[error("the blob store refuses: {0}")]
+    Refused(String),
 }
 
 #[cfg(test)]

@@ -78,19 +78,34 @@ impl Store {
         Self { client: aws_sdk_s3::Client::from_conf(config_of_client), bucket: config.bucket.clone() }
     }
 
-    /// Makes the bucket if it is not there.
+    /// Makes the bucket if it is not there. The only thing that tells a refusal from an outage: later there is nobody
+    /// who could change anything, and visitors are told the same of both.
     pub async fn ensure_bucket(&self) -> Result<(), Error> {
         let head = self.client.head_bucket().bucket(&self.bucket).send().await;
         match head {
             Ok(_) => return Ok(()),
-            Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => {}
-            Err(error) => return Err(unavailable(&error)),
+            Err(error) if status(&error) == 404 => {}
+            Err(error) => return Err(self.refused_or_unavailable(&error)),
         }
         match self.client.create_bucket().bucket(&self.bucket).send().await {
             Ok(_) => Ok(()),
             // Another replica made it a moment ago.
-            Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 409) => Ok(()),
-            Err(error) => Err(unavailable(&error)),
+            Err(error) if status(&error) == 409 => Ok(()),
+            Err(error) => Err(self.refused_or_unavailable(&error)),
+        }
+    }
+
+    /// What the status means has to be said here: the answer to a HEAD has no words of its own.
+    fn refused_or_unavailable<E: std::error::Error + Send + Sync + 'static>(&self, error: &SdkError<E>) -> Error {
+        let bucket = &self.bucket;
+        match status(error) {
+            status @ (401 | 403) => Error::Refused(format!(
+                "HTTP status {status}: the access key is not right, or may not use or make the bucket {bucket}"
+            )),
+            status @ (301 | 307 | 400) => Error::Refused(format!(
+                "HTTP status {status}: the region is not that of the bucket {bucket}, or no bucket can have this name"
+            )),
+            _ => unavailable(error),
         }
     }
 
@@ -170,6 +185,11 @@ impl Store {
         });
         Ok((objects.collect(), answer.next_continuation_token.clone()))
     }
+}
+
+/// The status of an answer; 0 when there was none.
+fn status<E>(error: &SdkError<E>) -> u16 {
+    error.raw_response().map_or(0, |response| response.status().as_u16())
 }
 
 fn unavailable<E: std::error::Error + Send + Sync + 'static>(error: &SdkError<E>) -> Error {
