@@ -95,8 +95,9 @@ func (r rendering) lint() error {
 
 // fullname is the prefix of the names of all objects: the chart's rule, written a second time.
 func (r rendering) fullname() string {
-	if strings.Contains(r.name(), "triptych") {
-		return r.name()
+	full := r.name()
+	if !strings.Contains(full, "triptych") {
+		full += "-triptych"
 	}
-	return r.name() + "-triptych"
+	return strings.TrimSuffix(full[:min(len(full), 40)], "-")
 }
