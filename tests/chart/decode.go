@@ -178,7 +178,7 @@ func checkDefinition(kind schema.GroupVersionKind, document []byte) error {
 	}
 	var errs []error
 	// The API server checks the metadata of all kinds by itself; definitions only say `object`.
-	delete(content, "metadata")
+	content["metadata"] = map[string]any{}
 	unknownFields(rules, content, kind.Kind, func(path string) {
 		errs = append(errs, fmt.Errorf("unknown field %q", path))
 	})

@@ -1,0 +1,116 @@
+package chart
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What is generated from the chart is committed, for people without the programs that make it. It has to be what they
+// would make now.
+func TestGeneratedFilesAreUpToDate(t *testing.T) {
+	for _, needed := range []string{"helm", "helm-docs"} {
+		if _, err := program(needed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	folder := t.TempDir()
+	if _, err := run("bash", root+"/k8s/render", folder); err != nil {
+		t.Fatal(err)
+	}
+	compared := map[string]bool{}
+	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name := strings.TrimPrefix(path, folder+"/")
+		wanted, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		committed, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(wanted, committed) {
+			t.Errorf("%s is out of date: `make chart` writes it anew. %s", name, difference(wanted, committed))
+		}
+		compared[name] = true
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"helm/triptych/README.md", "k8s/manifests/triptych.yaml"} {
+		if !compared[name] {
+			t.Errorf("k8s/render did not write %s", name)
+		}
+	}
+}
+
+// difference tells the first line that differs.
+func difference(wanted, committed []byte) string {
+	a, b := strings.Split(string(wanted), "\n"), strings.Split(string(committed), "\n")
+	for index := range min(len(a), len(b)) {
+		if a[index] != b[index] {
+			return "First of all:\n- " + b[index] + "\n+ " + a[index]
+		}
+	}
+	return "One of the two is longer."
+}
+
+// The plain manifests are what the chart says, and whoever applies them gets the same board.
+func TestPlainManifests(t *testing.T) {
+	r := rendering{}
+	var objects []object
+	for _, name := range []string{"namespace.yaml", "triptych.yaml"} {
+		content, err := os.ReadFile(filepath.Join(root, "k8s/manifests", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		decoded, problems := decode(content)
+		reportAll(t, problems)
+		objects = append(objects, decoded...)
+	}
+	if len(objects) < 20 {
+		t.Errorf("only %d objects", len(objects))
+	}
+	reportAll(t, checkPodSecurity(objects))
+	reportAll(t, checkPods(objects))
+	reportAll(t, checkReferences(objects, nil))
+	reportAll(t, checkSelectors(objects, nil, r))
+	for _, o := range objects {
+		if o.Kind != "Namespace" && o.meta.Namespace != "" && o.meta.Namespace != namespace {
+			t.Errorf("%s is in the namespace %s", o, o.meta.Namespace)
+		}
+	}
+}
+
+// What stands beside the values of the production example is right too: CloudNativePG's Cluster by its own definition.
+func TestProductionExample(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(root, "k8s/production/*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]bool{}
+	for _, file := range files {
+		if filepath.Base(file) == "values.yaml" {
+			continue
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects, problems := decode(content)
+		reportAll(t, problems)
+		for _, o := range objects {
+			kinds[o.Kind] = true
+		}
+	}
+	if !kinds["Cluster"] {
+		t.Error("no Cluster in it")
+	}
+}

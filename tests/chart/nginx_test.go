@@ -1,0 +1,204 @@
+package chart
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+)
+
+// layOut writes the files of the web pods as their volume lays them out, below a folder.
+func layOut(t *testing.T, objects []object, full, folder string) {
+	t.Helper()
+	deployment, err := find[*appsv1.Deployment](objects, "Deployment", full+"-web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	configuration, err := find[*corev1.ConfigMap](objects, "ConfigMap", full+"-web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := 0
+	for _, volume := range deployment.Spec.Template.Spec.Volumes {
+		if volume.ConfigMap == nil || volume.ConfigMap.Name != configuration.Name {
+			continue
+		}
+		for _, item := range volume.ConfigMap.Items {
+			path := filepath.Join(folder, item.Path)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(configuration.Data[item.Key]), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			written++
+		}
+	}
+	if written != len(configuration.Data) {
+		t.Errorf("%d of the %d files of the ConfigMap are mounted", written, len(configuration.Data))
+	}
+}
+
+// nginxVersion gives that of the nginx here.
+func nginxVersion(t *testing.T) []int {
+	t.Helper()
+	path, err := program("nginx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := run("sh", "-c", `"$1" -v 2>&1`, "sh", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := regexp.MustCompile(`nginx/(\d+)\.(\d+)\.(\d+)`).FindStringSubmatch(string(output))
+	if match == nil {
+		t.Fatalf("nginx says about itself: %s", output)
+	}
+	var version []int
+	for _, part := range match[1:] {
+		number, _ := strconv.Atoi(part)
+		version = append(version, number)
+	}
+	return version
+}
+
+// The configuration that is rendered is the one that nginx is asked about. Only what is not outside of a cluster is
+// replaced: the folders of the image, and the Service.
+func TestNginxTakesTheConfiguration(t *testing.T) {
+	for _, name := range []string{"default", "kind", "bundled", "everything", "long name"} {
+		t.Run(name, func(t *testing.T) {
+			objects, r := rendered(t, name)
+			folder := t.TempDir()
+			layOut(t, objects, r.fullname(), folder)
+			path := filepath.Join(folder, "nginx.conf")
+			content, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := string(content)
+			if left := regexp.MustCompile(`\$\{[A-Z_]+\}`).FindAllString(regexp.MustCompile(`(?m)^\s*#.*$`).ReplaceAllString(text, ""), -1); left != nil {
+				t.Errorf("not filled in: %v", left)
+			}
+			state := t.TempDir()
+			for from, to := range map[string]string{
+				"/etc/triptych": folder, "/var/cache/triptych": state, "/usr/share/nginx/html": state, "server " + r.fullname() + "-app:": "server 127.0.0.1:",
+			} {
+				if !strings.Contains(text, from) {
+					t.Errorf("no %q in it", from)
+				}
+				text = strings.ReplaceAll(text, from, to)
+			}
+			if strings.Contains(text, "[::]") {
+				if listener, err := net.Listen("tcp6", "[::1]:0"); err == nil {
+					_ = listener.Close()
+				} else {
+					t.Log("this machine has no IPv6: nginx is asked with an address of IPv4 in its place")
+					text = strings.ReplaceAll(text, "[::]:8080 ipv6only=off", "0.0.0.0:8080")
+				}
+			}
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+
+			extra, err := filepath.Glob(filepath.Join(folder, "extra", "*.conf"))
+			if err != nil || len(extra) == 0 {
+				t.Errorf("nothing in the folder for newer ones (%v)", err)
+			}
+			if v := nginxVersion(t); v[0] < 1 || v[0] == 1 && (v[1] < 27 || v[1] == 27 && v[2] < 4) {
+				// Debian's is older. What it does not know is asked about where there is a newer one, and on a cluster.
+				t.Logf("nginx %d.%d.%d here is older than 1.27.4: %s is looked at without it", v[0], v[1], v[2], strings.Join(bases(extra), ", "))
+				for _, file := range extra {
+					directives, err := os.ReadFile(file)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !regexp.MustCompile(`^(\s*#.*\n|\s*keepalive_min_timeout \d+s;\n)*$`).Match(directives) {
+						t.Errorf("only keepalive_min_timeout is known to need a newer nginx, and there is:\n%s", directives)
+					}
+					if err := os.Remove(file); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if _, err := run("nginx", "-t", "-q", "-e", "stderr", "-p", state, "-c", path); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func bases(paths []string) []string {
+	var result []string
+	for _, path := range paths {
+		result = append(result, filepath.Base(path))
+	}
+	return result
+}
+
+// An upload that is too large has to be refused by the application, with its own page: whatever is in front of it lets
+// a little more through.
+func TestLimitsOfBodiesGrow(t *testing.T) {
+	for _, c := range []struct{ name, annotation string }{
+		{"default", "nginx.org/client-max-body-size"},
+		{"f5", "nginx.org/client-max-body-size"},
+		{"everything", "nginx.org/client-max-body-size"},
+		{"ingress-nginx", "nginx.ingress.kubernetes.io/proxy-body-size"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			objects, r := rendered(t, c.name)
+			ingress, err := find[*networkingv1.Ingress](objects, "Ingress", r.fullname())
+			if err != nil {
+				t.Fatal(err)
+			}
+			configuration, err := find[*corev1.ConfigMap](objects, "ConfigMap", r.fullname()+"-web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			deployment, err := find[*appsv1.Deployment](objects, "Deployment", r.fullname()+"-app")
+			if err != nil {
+				t.Fatal(err)
+			}
+			variables := map[string]string{}
+			for _, variable := range deployment.Spec.Template.Spec.Containers[0].Env {
+				variables[variable.Name] = variable.Value
+			}
+			files, _ := strconv.Atoi(variables["TRIPTYCH_MAX_FILES"])
+			// Two MiB are for everything on a post that is no picture; the chart has the same number.
+			post := files*bytesOf(t, variables["TRIPTYCH_MAX_FILE_SIZE"]) + 2<<20
+			match := regexp.MustCompile(`client_max_body_size (\S+);`).FindStringSubmatch(configuration.Data["nginx.conf"])
+			if match == nil {
+				t.Fatal("web has no limit")
+			}
+			for who, limit := range map[string]string{"web": match[1], "Ingress": ingress.Annotations[c.annotation]} {
+				if limit == "" {
+					t.Errorf("%s has no limit", who)
+				} else if size := bytesOf(t, limit); size <= post || size > post+16<<20 {
+					t.Errorf("%s lets %d bytes through, and a post has up to %d", who, size, post)
+				}
+			}
+		})
+	}
+}
+
+// bytesOf reads a size as nginx (8m, 8192) and the application (8MiB) write it.
+func bytesOf(t *testing.T, size string) int {
+	t.Helper()
+	var number int
+	var unit string
+	if _, err := fmt.Sscanf(size, "%d%s", &number, &unit); err != nil && unit != "" || number == 0 {
+		t.Fatalf("%q is no size", size)
+	}
+	shift, found := map[string]int{"": 0, "k": 10, "m": 20, "g": 30, "KiB": 10, "MiB": 20, "GiB": 30}[unit]
+	if !found {
+		t.Fatalf("%q is no size", size)
+	}
+	return number << shift
+}

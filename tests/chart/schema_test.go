@@ -1,0 +1,164 @@
+package chart
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+func TestSchemaAndValuesAgree(t *testing.T) {
+	schema, err := os.ReadFile(filepath.Join(chartPath, "values.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(chartPath, "values.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values map[string]any
+	if err := yaml.UnmarshalStrict(text, &values); err != nil {
+		t.Fatal(err)
+	}
+	reportAll(t, checkSchema(schema, values))
+}
+
+// refusal gives what helm says about values that it must not render.
+func refusal(t *testing.T, r rendering) string {
+	t.Helper()
+	if _, err := program("helm"); err != nil {
+		t.Fatal(err)
+	}
+	manifests, err := r.template()
+	if err == nil {
+		t.Fatalf("rendered all the same, %d bytes", len(manifests))
+	}
+	return err.Error()
+}
+
+// wants looks for each part in a message.
+func wants(t *testing.T, message string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(message, part) {
+			t.Errorf("the message has no %q:\n%s", part, message)
+		}
+	}
+}
+
+func TestSchemaRefuses(t *testing.T) {
+	for _, c := range []struct{ value, message string }{
+		// Typing errors.
+		{`replicaCount=3`, `at '': additional properties 'replicaCount' not allowed`},
+		{`aplication={}`, `at '': additional properties 'aplication' not allowed`},
+		{`app.replcas=3`, `at '/app': additional properties 'replcas' not allowed`},
+		{`app.image.registry="example.org"`, `at '/app/image': additional properties 'registry' not allowed`},
+		{`app.autoscaling.maxReplica=3`, `at '/app/autoscaling': additional properties 'maxReplica' not allowed`},
+		{`web.extraEnv=[]`, `at '/web': additional properties 'extraEnv' not allowed`},
+		{`ingress.hosts=["a.example.org"]`, `at '/ingress': additional properties 'hosts' not allowed`},
+		{`ingress.tls.secret="x"`, `at '/ingress/tls': additional properties 'secret' not allowed`},
+		{`postgresql.persistence.class="x"`, `at '/postgresql/persistence': additional properties 'class' not allowed`},
+		{`metrics.serviceMonitor.enable=true`, `at '/metrics/serviceMonitor': additional properties 'enable' not allowed`},
+		{`networkPolicy.from=[{"podSelectors":{}}]`, `at '/networkPolicy/from/0': additional properties 'podSelectors' not allowed`},
+		{`boards=[{"slug":"b","title":"Random","lock":true}]`, `at '/boards/0': additional properties 'lock' not allowed`},
+		// Wrong types.
+		{`app.replicas="three"`, `at '/app/replicas': got string, want null or integer`},
+		{`app.replicas=1.5`, `at '/app/replicas': got number, want null or integer`},
+		{`ingress.enabled="yes"`, `at '/ingress/enabled': got string, want boolean`},
+		{`postgresql=false`, `at '/postgresql': got boolean, want object`},
+		{`trustedProxies="10.0.0.0/8"`, `at '/trustedProxies': got string, want array`},
+		{`app.image.tag=1.0`, `at '/app/image/tag': got number, want string`},
+		{`app.podAnnotations={"example.org/port":8080}`, `at '/app/podAnnotations/example.org~1port': got number, want null or string`},
+		{`app.extraEnv={"TRIPTYCH_LOG":"debug"}`, `at '/app/extraEnv': got object, want array`},
+		{`app.extraEnv=[{"value":"debug"}]`, `at '/app/extraEnv/0': missing property 'name'`},
+		{`boards=[{"slug":"b"}]`, `at '/boards/0': missing property 'title'`},
+		{`image.pullSecrets=["registry"]`, `at '/image/pullSecrets/0': got string, want object`},
+		// Values that are none.
+		{`ingress.controller="traefik"`, `at '/ingress/controller': value must be one of 'f5', 'ingress-nginx', 'none'`},
+		{`image.pullPolicy="Sometimes"`, `at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'`},
+		{`ipFamilyPolicy="DualStack"`, `at '/ipFamilyPolicy': value must be one of`},
+		{`app.replicas=-1`, `at '/app/replicas': minimum: got -1, want 0`},
+		{`limits.files=21`, `at '/limits/files': maximum: got 21, want 20`},
+		{`limits.fileSize="8MB"`, `at '/limits/fileSize': '8MB' does not match pattern`},
+		{`app.image.digest="sha256:12"`, `at '/app/image/digest': 'sha256:12' does not match pattern`},
+		{`publicUrl="board.example.org"`, `at '/publicUrl': 'board.example.org' does not match pattern`},
+		{`publicUrl="https://example.org/board"`, `at '/publicUrl': 'https://example.org/board' does not match pattern`},
+		{`ingress.host="https://board.example.org"`, `at '/ingress/host': 'https://board.example.org' does not match pattern`},
+		{`boards=[{"slug":"static","title":"Files"}]`, `at '/boards/0/slug': 'not' failed`},
+		{`boards=[{"slug":"B b","title":"Random"}]`, `at '/boards/0/slug': 'B b' does not match pattern`},
+		{`postgresql.persistence.size="eight"`, `at '/postgresql/persistence/size': 'eight' does not match pattern`},
+		{`externalDatabase.port=70000`, `at '/externalDatabase/port': maximum: got 70,000, want 65,535`},
+		{`networkPolicy.dnsPorts=[]`, `at '/networkPolicy/dnsPorts': minItems: got 0, want 1`},
+		{`gc.grace="a day"`, `at '/gc/grace': 'a day' does not match pattern`},
+	} {
+		t.Run(c.value, func(t *testing.T) {
+			t.Parallel()
+			wants(t, refusal(t, rendering{set: []string{c.value}}), c.message)
+		})
+	}
+	t.Run("everything at once", func(t *testing.T) {
+		wants(t, refusal(t, rendering{set: []string{`aplication={}`, `app.replcas=3`, `ingress.controller="traefik"`, `limits.files="four"`}}),
+			`'aplication' not allowed`, `'replcas' not allowed`, `'/ingress/controller'`, `'/limits/files': got string, want integer`)
+	})
+}
+
+// contradiction is what a schema cannot see.
+type contradiction struct {
+	name    string
+	values  []string
+	message string
+}
+
+// With servers of the operator's, and with those of the release: the two exclude each other.
+var contradictions = map[string][]contradiction{
+	"external": {
+		{"autoscaler and replicas", []string{`app.autoscaling.enabled=true`, `app.replicas=3`}, `app.autoscaling.enabled with app.replicas=3`},
+		{"the same for web", []string{`web.autoscaling.enabled=true`, `web.replicas=2`}, `web.autoscaling.enabled with web.replicas=2`},
+		{"fewer at the most than at the least", []string{`app.autoscaling.minReplicas=7`, `app.autoscaling.maxReplicas=6`}, `app.autoscaling.minReplicas=7 is more than maxReplicas=6`},
+		{"nothing to scale by", []string{`app.replicas=3`, `app.autoscaling.enabled=true`, `app.autoscaling.targetCPUUtilizationPercentage=null`}, `app.autoscaling.enabled without anything to scale by`},
+		{"digest of a loaded image", []string{`app.image.digest="sha256:1111111111111111111111111111111111111111111111111111111111111111"`}, `app.image.digest without a registry`},
+		{"the same for web", []string{`web.image.digest="sha256:1111111111111111111111111111111111111111111111111111111111111111"`}, `web.image.digest without a registry`},
+		{"a rollout that cannot move", []string{`app.strategy.maxSurge=0`, `app.strategy.maxUnavailable=0`}, `app.strategy: maxSurge and maxUnavailable are both 0`},
+		{"Ingress without a host", []string{`ingress.host=""`}, `ingress.enabled without ingress.host: the controller "f5" needs a host name`},
+		{"HTTPRoute without an address", []string{`httpRoute.enabled=true`, `publicUrl=""`, `httpRoute.parentRefs=[{"name":"public"}]`}, `httpRoute.enabled without publicUrl`},
+		{"HTTPRoute without a gateway", []string{`httpRoute.enabled=true`, `httpRoute.parentRefs=[]`}, `httpRoute.enabled without httpRoute.parentRefs`},
+		{"database without a secret", []string{`postgresql.enabled=false`}, `postgresql.enabled=false without externalDatabase.existingSecret`},
+		{"S3 without an address", []string{`minio.enabled=false`}, `minio.enabled=false without s3.endpoint`},
+		{"S3 without a secret", []string{`minio.enabled=false`}, `minio.enabled=false without s3.existingSecret`},
+		{"IPv6 that nobody listens on", []string{`ipFamilyPolicy="PreferDualStack"`}, `ipFamilyPolicy=PreferDualStack with listenAddress=0.0.0.0`},
+		{"a board that is there twice", []string{`boards=[{"slug":"b","title":"Random"},{"slug":"b","title":"Other"}]`}, `boards: "b" is there twice`},
+	},
+	"bundled": {
+		{"two databases", []string{`externalDatabase.existingSecret="board-database"`}, `externalDatabase.existingSecret with postgresql.enabled=true`},
+		{"two S3 servers", []string{`s3.endpoint="https://s3.example.org"`}, `s3.endpoint or s3.existingSecret with minio.enabled=true`},
+		{"hook before Postgres", []string{`migrations.hook.enabled=true`}, `migrations.hook.enabled with postgresql.enabled=true`},
+		{"hook before MinIO", []string{`migrations.hook.enabled=true`}, `migrations.hook.enabled with minio.enabled=true`},
+		{"TLS without a host", []string{`ingress.controller="none"`, `ingress.host=""`, `ingress.tls.enabled=true`}, `ingress.tls.enabled without ingress.host`},
+	},
+}
+
+func TestContradictions(t *testing.T) {
+	for name, together := range contradictions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var values, messages []string
+			for _, c := range together {
+				values = append(values, c.values...)
+				messages = append(messages, c.message)
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel()
+					wants(t, refusal(t, rendering{set: c.values}), c.message)
+				})
+			}
+			t.Run("all at once", func(t *testing.T) {
+				message := refusal(t, rendering{set: values})
+				wants(t, message, messages...)
+				if count := strings.Count(message, "These values contradict each other"); count != 1 {
+					t.Errorf("told %d times:\n%s", count, message)
+				}
+			})
+		})
+	}
+}
