@@ -2,35 +2,10 @@
 import { launch, file, post } from './support.mjs';
 import { painter } from './pictures.mjs';
 
-// What somebody who means ill would type. Each sets `window.__pwned` or opens a dialogue, should it ever run.
-export const PAYLOADS = [
-  `<script>window.__pwned=1;alert(1)</script>`,
-  `"><img src=x onerror="window.__pwned=2;alert(2)">`,
-  `'><svg/onload=window.__pwned=3>`,
-  `</title></textarea></style></script><script>window.__pwned=4</script>`,
-  `javascript:window.__pwned=5//http://x.example/"onmouseover="window.__pwned=5"`,
-  `<style>@import'http://127.0.0.1:1/x';*{color:red}</style><a href="javascript:alert(6)">x</a>`,
-  `{{7*7}}\${window.__pwned=7}<!--`,
-];
-
-export const BOARDS = [
-  { slug: 'b', title: 'Random', description: 'Anything goes, kindly' },
-  { slug: 'art', title: 'Art', description: 'Drawings, paintings, work in progress' },
-  { slug: 'empty', title: 'Quiet', description: 'Nobody was here yet' },
-  { slug: 'old', title: 'Museum', description: 'To look at, not to touch' },
-  { slug: 'x', title: `Odd ${PAYLOADS[1]}`, description: `Odder ${PAYLOADS[0]} ${PAYLOADS[2]}` },
-];
-
-export const SETTINGS = {
-  TRIPTYCH_BOARDS: JSON.stringify(BOARDS),
-  // Few threads fill several pages.
-  TRIPTYCH_THREADS_PER_PAGE: '3',
-};
-
 const LONG = Array.from({ length: 40 }, (_, line) => `Line ${line + 1} of a comment that is folded on the index.`).join('\n');
 
 // Fills the board and answers the addresses of its pages.
-export async function fill({ url, sql }) {
+export async function fill({ url, sql, replicas }) {
   const browser = await launch();
   try {
     const { paint } = await painter(browser);
@@ -75,6 +50,7 @@ export async function fill({ url, sql }) {
 
     return {
       url,
+      replicas,
       // The error pages with a form are reached by sending one; see `pages.mjs`.
       pages: {
         'home': '/',

@@ -1,27 +1,19 @@
 // Makes `screenshot.png`, the picture in the README: a board with pretty content, on a desktop by day and on a
-// telephone by night. Run by `make screenshot`; needs fonts for Korean and Japanese.
+// telephone by night. Run by `make screenshot`; needs fonts for Korean and Japanese. `board.mjs` says how to take it
+// of a board that runs elsewhere.
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { withBoard } from './board.mjs';
 import { painter } from './pictures.mjs';
-import { withStack } from './stack.mjs';
+import { SCREENSHOT } from './settings.mjs';
 import { file, launch, post } from './support.mjs';
 
 const target = fileURLToPath(new URL('screenshot.png', import.meta.url));
 const LIMIT = 400_000;
 const [WIDTH, HEIGHT] = [1280, 800];
-
-const SETTINGS = {
-  TRIPTYCH_BOARDS: JSON.stringify([
-    { slug: 'photo', title: 'Photography', description: 'What you saw and how' },
-    { slug: 'art', title: 'Art', description: 'Drawings, paintings, work in progress' },
-    { slug: 'music', title: 'Music', description: 'Played, heard, collected' },
-    { slug: 'kor', title: '한국어', description: '한국어로 이야기해요' },
-    { slug: 'b', title: 'Random', description: 'Anything goes, kindly' },
-  ]),
-};
 
 // Fonts as most systems have them, where the ones of this machine are plainer. Taken by Chromium alone.
 const FONTS = `<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>
@@ -104,7 +96,7 @@ const directory = await mkdtemp(join(tmpdir(), 'triptych-fonts-'));
 try {
   const fonts = join(directory, 'fonts.conf');
   await writeFile(fonts, FONTS);
-  await withStack(SETTINGS, async ({ url }) => writeFile(target, await shoot(url, fonts)));
+  await withBoard(SCREENSHOT, async ({ url }) => writeFile(target, await shoot(url, fonts)));
   const { size } = await stat(target);
   console.log(`${target}: ${Math.round(size / 1000)} kB`);
   if (size > LIMIT) throw new Error(`more than ${LIMIT / 1000} kB`);

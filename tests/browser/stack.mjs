@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
+const REPLICAS = 3;
 const START_LIMIT = 120_000;
 const STOP_LIMIT = 60_000;
 
@@ -31,7 +32,7 @@ export async function withStack(settings, work) {
   // The servers run as other users when root starts them; they may pass, not list.
   await chmod(directory, 0o711);
   const port = await freePort();
-  const environment = { ...process.env, ...settings, PORT: String(port), REPLICAS: '3', STACK_DIR: join(directory, 'stack') };
+  const environment = { ...process.env, ...settings, PORT: String(port), REPLICAS: String(REPLICAS), STACK_DIR: join(directory, 'stack') };
   // The kernel stops it should this process be killed.
   const child = spawn('setpriv', ['--pdeathsig', 'TERM', binary()], {
     env: environment,
@@ -68,7 +69,7 @@ export async function withStack(settings, work) {
       child.stdout.on('data', () => output.includes('The board is at') && done(clearTimeout(late)));
     });
     await Promise.race([started, lost]);
-    const board = { url: `http://127.0.0.1:${port}`, sql: (text) => sql(environment.STACK_DIR, text) };
+    const board = { url: `http://127.0.0.1:${port}`, replicas: REPLICAS, sql: (text) => sql(environment.STACK_DIR, text) };
     return await Promise.race([work(board), lost]);
   } catch (error) {
     process.stderr.write(`${output}\n`);

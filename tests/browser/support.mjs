@@ -3,6 +3,8 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { chromium } from 'playwright-core';
 
+import './localhost.mjs';
+
 // Set by run.mjs, which starts the board and fills it.
 export const site = JSON.parse(process.env.TRIPTYCH_TEST_SITE ?? '{}');
 
@@ -24,7 +26,14 @@ function chromiumBinary() {
   throw new Error('Chromium (Debian package chromium) is missing');
 }
 
-// The system's Chromium; it talks to this machine and to nobody else.
+// Which hosts Chromium may talk to: this machine, and the board that the environment names.
+function resolverRules() {
+  const { hostname } = new URL(process.env.TRIPTYCH_TEST_URL ?? 'http://127.0.0.1');
+  const board = hostname.endsWith('.localhost') ? `MAP ${hostname} 127.0.0.1` : `EXCLUDE ${hostname}`;
+  return [board, 'MAP * ~NOTFOUND', 'EXCLUDE 127.0.0.1'].join(', ');
+}
+
+// The system's Chromium; it talks to the board and to nobody else.
 export function launch(options = {}) {
   return chromium.launch({
     executablePath: chromiumBinary(),
@@ -37,7 +46,7 @@ export function launch(options = {}) {
       '--disable-component-update',
       '--disable-sync',
       '--no-proxy-server',
-      '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
+      `--host-resolver-rules=${resolverRules()}`,
       ...(options.args ?? []),
     ],
   });

@@ -37,17 +37,19 @@ async function newThread(page, comment, files) {
   return numberIn(page.url());
 }
 
-// Looks at an address until all three replicas have answered; each in a browser that knows nothing yet.
+// Looks at an address until all replicas have answered; each in a browser that knows nothing yet.
 async function onEveryReplica(path, look) {
   const seen = new Set();
-  for (let turn = 0; turn < 40 && seen.size < 3; turn++) {
+  for (let turn = 0; turn < 40 && seen.size < site.replicas; turn++) {
     const page = await plainVisitor(browser);
     const answer = await page.goto(path);
-    seen.add(answer.headers()['x-served-by']);
+    const replica = answer.headers()['x-served-by'];
+    assert.ok(replica, 'the answer names its replica');
+    seen.add(replica);
     await look(page, answer);
     await page.context().close();
   }
-  assert.deepEqual([...seen].sort(), ['replica-1', 'replica-2', 'replica-3']);
+  assert.equal(seen.size, site.replicas, `replicas that have answered: ${[...seen]}`);
 }
 
 test('a new thread is shown as soon as it is posted, to everybody, by every replica', async () => {

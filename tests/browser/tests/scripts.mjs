@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { PAYLOADS } from '../content.mjs';
+import { PAYLOADS } from '../payloads.mjs';
 import { gif, painter, polyglots } from '../pictures.mjs';
 import { file, launch, post, site, visitor } from '../support.mjs';
 
