@@ -98,9 +98,9 @@ impl Minio {
         process.as_ref().is_some_and(|process| matches!(process.exited(), Ok(None)))
     }
 
-    /// Whether it answers requests; it listens some time before that.
+    /// Whether it answers requests; it listens some time before that, and `/minio/health/ready` says yes as early.
     async fn is_ready(&self) -> bool {
-        let url = format!("http://127.0.0.1:{}/minio/health/ready", self.port);
+        let url = format!("http://127.0.0.1:{}/minio/health/cluster", self.port);
         reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success())
     }
 
