@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
 // What is generated from the chart is committed, for people without the programs that make it. It has to be what they
@@ -64,24 +67,24 @@ func difference(wanted, committed []byte) string {
 
 // The plain manifests are what the chart says, and whoever applies them gets the same board.
 func TestPlainManifests(t *testing.T) {
-	r := rendering{}
-	var objects []object
-	for _, name := range []string{"namespace.yaml", "triptych.yaml"} {
-		content, err := os.ReadFile(filepath.Join(root, "k8s/manifests", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		decoded, problems := decode(content)
-		reportAll(t, problems)
-		objects = append(objects, decoded...)
+	// The library that `kubectl apply -k` uses.
+	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), root+"/k8s/manifests")
+	if err != nil {
+		t.Fatal(err)
 	}
+	manifests, err := made.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, problems := decode(manifests)
+	reportAll(t, problems)
 	if len(objects) < 20 {
 		t.Errorf("only %d objects", len(objects))
 	}
 	reportAll(t, checkPodSecurity(objects))
 	reportAll(t, checkPods(objects))
 	reportAll(t, checkReferences(objects, nil))
-	reportAll(t, checkSelectors(objects, nil, r))
+	reportAll(t, checkSelectors(objects, nil, rendering{}))
 	for _, o := range objects {
 		if o.Kind != "Namespace" && o.meta.Namespace != "" && o.meta.Namespace != namespace {
 			t.Errorf("%s is in the namespace %s", o, o.meta.Namespace)
