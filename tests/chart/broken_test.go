@@ -68,10 +68,7 @@ func must[T any](t *testing.T, objects []object, kind, name string) T {
 
 func TestBrokenObjects(t *testing.T) {
 	r := rendering{files: []string{"values/default.yaml"}, set: []string{`metrics.serviceMonitor.enabled=true`, `metrics.prometheusRule.enabled=true`, `app.autoscaling.enabled=true`, `app.replicas=null`}}
-	manifests, err := r.template()
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := manifests(t, r)
 	known, err := ofProgram()
 	if err != nil {
 		t.Fatal(err)
@@ -338,7 +335,7 @@ func TestBrokenObjects(t *testing.T) {
 	} {
 		broken[c.check] = true
 		t.Run(c.check+": "+c.message, func(t *testing.T) {
-			objects, problems := decode(manifests)
+			objects, problems := decode(text)
 			reportAll(t, problems)
 			reportAll(t, checks[c.check](objects))
 			if t.Failed() {
@@ -354,16 +351,16 @@ func TestBrokenObjects(t *testing.T) {
 		}
 	}
 	t.Run("selectors: another release", func(t *testing.T) {
-		objects, _ := decode(manifests)
-		others, _ := decode(manifests)
+		objects, _ := decode(text)
+		others, _ := decode(text)
 		finds(t, checkSelectors(objects, others, r), "of another release")
 	})
 	t.Run("references: a name too many", func(t *testing.T) {
-		objects, _ := decode(manifests)
+		objects, _ := decode(text)
 		finds(t, checkReferences(objects, []string{"Secret/unused"}), "nobody refers to Secret/unused")
 	})
 	t.Run("flows: nobody is called that", func(t *testing.T) {
-		objects, _ := decode(manifests)
+		objects, _ := decode(text)
 		finds(t, checkFlows(objects, r, []flow{tcp("app", "nobody", 1)}), "nobody is called that")
 	})
 }

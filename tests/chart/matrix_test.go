@@ -7,13 +7,16 @@ import (
 	"testing"
 )
 
-// cases is the matrix of values that everything is checked with.
-var cases = []struct {
+// valueSet is a way to install the chart.
+type valueSet struct {
 	name string
 	rendering
 	// What the values name and the operator brings.
 	existing []string
-}{
+}
+
+// cases is the matrix of values that everything is checked with.
+var cases = []valueSet{
 	{name: "default", rendering: rendering{files: []string{"values/default.yaml"}}},
 	{name: "kind", rendering: rendering{files: []string{root + "/k8s/kind-values.yaml"}}},
 	{
@@ -53,16 +56,10 @@ var cases = []struct {
 	{name: "pre-release", rendering: rendering{set: []string{`app.image.tag="0.1.0-1f2e3d4c5b6a"`, `web.image.tag="0.1.0-1f2e3d4c5b6a"`}}},
 }
 
-// rendered gives the objects of a case, made once for all tests.
+// rendered gives the objects of a case.
 func rendered(t *testing.T, name string) ([]object, rendering) {
 	t.Helper()
-	index := slices.IndexFunc(cases, func(c struct {
-		name string
-		rendering
-		existing []string
-	}) bool {
-		return c.name == name
-	})
+	index := slices.IndexFunc(cases, func(c valueSet) bool { return c.name == name })
 	if index < 0 {
 		t.Fatalf("no case %q", name)
 	}
@@ -71,32 +68,33 @@ func rendered(t *testing.T, name string) ([]object, rendering) {
 
 var renderings sync.Map
 
-// render renders and decodes, and fails where one of the two does.
-func render(t *testing.T, r rendering) []object {
+// manifests renders, and fails where helm does. The text for the same values is made once.
+func manifests(t *testing.T, r rendering) []byte {
 	t.Helper()
 	type result struct {
-		objects  []object
-		problems []string
-		err      error
+		text []byte
+		err  error
 	}
-	key := strings.Join(append(r.values(), r.name()), "\x00")
-	once, _ := renderings.LoadOrStore(key, sync.OnceValue(func() result {
-		manifests, err := r.template()
-		if err != nil {
-			return result{err: err}
-		}
-		objects, problems := decode(manifests)
-		return result{objects: objects, problems: problems}
+	once, _ := renderings.LoadOrStore(strings.Join(append(r.values(), r.name()), "\x00"), sync.OnceValue(func() result {
+		text, err := r.template()
+		return result{text, err}
 	}))
 	made := once.(func() result)()
 	if made.err != nil {
 		t.Fatal(made.err)
 	}
-	if len(made.objects) == 0 {
+	return made.text
+}
+
+// render renders and decodes, and fails where one of the two does. The objects belong to the caller.
+func render(t *testing.T, r rendering) []object {
+	t.Helper()
+	objects, problems := decode(manifests(t, r))
+	if len(objects) == 0 {
 		t.Fatal("nothing is rendered")
 	}
-	reportAll(t, made.problems)
-	return made.objects
+	reportAll(t, problems)
+	return objects
 }
 
 func reportAll(t *testing.T, problems []string) {

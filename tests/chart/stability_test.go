@@ -17,10 +17,7 @@ func TestTwoRendersAreEqual(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			first, err := c.template()
-			if err != nil {
-				t.Fatal(err)
-			}
+			first := manifests(t, c.rendering)
 			for _, arguments := range [][]string{nil, {"--is-upgrade"}} {
 				again := c.rendering
 				again.arguments = arguments
