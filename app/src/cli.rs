@@ -75,13 +75,13 @@ enum Command {
     /// A test of an installation that is running. Posts on the first board that is not locked, and deletes the post
     /// whatever happens.
     Smoke {
-        /// Where to post: any replica, such as <http://board-triptych-app>.
+        /// Where to post: any replica, such as `http://board-triptych-app`.
         #[arg(long, value_name = "URL", value_parser = smoke::check_site)]
         app: Url,
         /// A name that resolves to the addresses of all replicas, and their port.
         #[arg(long, value_name = "HOST:PORT")]
         pods: String,
-        /// The web server in front, such as <http://board-triptych-web>.
+        /// The web server in front, such as `http://board-triptych-web`.
         #[arg(long, value_name = "URL", value_parser = smoke::check_site)]
         web: Url,
     },

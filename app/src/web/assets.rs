@@ -153,7 +153,7 @@ mod tests {
         let request = TestRequest::with_uri("/static/none.000000000000.css").to_request();
         let response = call_service(&app, request).await;
         assert_eq!(response.status(), 404);
-        assert!(!response.headers().contains_key(CACHE_CONTROL));
+        assert_eq!(response.headers().get(CACHE_CONTROL).unwrap(), "no-store");
     }
 
     #[test]
