@@ -55,12 +55,10 @@ FROM ${BINARY} AS binary
 FROM nginxinc/nginx-unprivileged:1.30.6-alpine-slim AS web
 ARG VERSION=
 ARG REVISION=
-ARG SOURCE=
 LABEL org.opencontainers.image.title="triptych-web" \
       org.opencontainers.image.description="The web server in front of Triptych, an image board: nginx with its assets" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
-      org.opencontainers.image.source="$SOURCE" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 # The configuration comes with the chart.
 COPY --from=binary /static /usr/share/nginx/html/static
@@ -69,12 +67,10 @@ USER 101
 FROM gcr.io/distroless/cc-debian13:nonroot AS app
 ARG VERSION=
 ARG REVISION=
-ARG SOURCE=
 LABEL org.opencontainers.image.title="triptych" \
       org.opencontainers.image.description="An image board whose replicas always show the same thing" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
-      org.opencontainers.image.source="$SOURCE" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=binary /triptych /usr/local/bin/triptych
 # A number, so that Kubernetes can tell that it is not root.
