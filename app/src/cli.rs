@@ -158,7 +158,7 @@ async fn migrate(config: MigrateConfig) -> anyhow::Result<()> {
     let database = &config.database.url;
     let postgres = format!("Postgres at {}", db::place(database));
     patiently(start, config.wait, &postgres, || async {
-        db::migrate(database).await.map_err(|error| (db::migration_may_pass(&error), error.to_string()))
+        db::migrate(database).await.map_err(|error| (db::migration_may_pass(&error), db::cause(&error)))
     })
     .await?;
     let store = Store::new(&config.store);

@@ -161,6 +161,15 @@ pub fn migration_may_pass(error: &MigrateError) -> bool {
     matches!(error, MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_passing(error))
 }
 
+/// Why a migration failed. What failed before any migration began is told without their name.
+#[must_use]
+pub fn cause(error: &MigrateError) -> String {
+    match error {
+        MigrateError::Execute(cause) => cause.to_string(),
+        error => error.to_string(),
+    }
+}
+
 /// Whether a statement was refused because this transaction and another waited for each other.
 #[must_use]
 pub fn is_conflict(error: &Error) -> bool {
