@@ -1,4 +1,4 @@
-//! A real MinIO: a process with one directory, as the chart runs it in a pod.
+//! A real `MinIO`: a process with one directory, as the chart runs it in a pod.
 
 use std::{
     fs,

@@ -1,7 +1,7 @@
 //! An S3 server of the stack's own, and a client of it for assertions.
 //!
-//! Which server it is says the environment: one in this process, or a real MinIO where `TRIPTYCH_TEST_MINIO` names the
-//! program. Both are stopped and started alike, so whoever uses them need not know. Knows nothing about what the
+//! Which server it is says the environment: one in this process, or a real `MinIO` where `TRIPTYCH_TEST_MINIO` names
+//! the program. Both are stopped and started alike, so whoever uses them need not know. Knows nothing about what the
 //! objects are.
 
 mod embedded;
