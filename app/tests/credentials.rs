@@ -49,8 +49,9 @@ async fn process(server: &ApiServer, arguments: &[&str]) -> Result<Output> {
 }
 
 fn value(secret: &Value, key: &str) -> String {
-    let value = secret["data"][key].as_str().unwrap_or_else(|| panic!("{key} is missing in {secret}"));
-    String::from_utf8(BASE64_STANDARD.decode(value).unwrap()).unwrap()
+    let value = secret["data"][key].as_str();
+    assert!(value.is_some(), "{key} is missing in {secret}");
+    String::from_utf8(BASE64_STANDARD.decode(value.unwrap()).unwrap()).unwrap()
 }
 
 #[tokio::test]

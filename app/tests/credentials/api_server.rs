@@ -198,15 +198,15 @@ impl Cluster {
             }
             ("PATCH", Some("/credentials")) if content_type == "application/merge-patch+json" => {
                 let version = self.version.to_string();
-                let patch: Value = serde_json::from_slice(body).unwrap_or_default();
+                let change: Value = serde_json::from_slice(body).unwrap_or_default();
                 let Some(secret) = &mut self.secret else { return status(404, "secrets \"credentials\" not found") };
-                if patch.pointer("/metadata/resourceVersion") != Some(&Value::from(version)) {
+                if change.pointer("/metadata/resourceVersion") != Some(&Value::from(version)) {
                     return status(409, "the object has been modified");
                 }
                 if secret["data"].is_null() {
                     secret["data"] = json!({});
                 }
-                for (key, value) in patch["data"].as_object().into_iter().flatten() {
+                for (key, value) in change["data"].as_object().into_iter().flatten() {
                     secret["data"][key] = value.clone();
                 }
                 self.version += 1;
