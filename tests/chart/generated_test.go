@@ -5,12 +5,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
+
+var blank = regexp.MustCompile(`\n(\s*\n)+`)
 
 // What is generated from the chart is committed, for people without the programs that make it. It has to be what they
 // would make now.
@@ -37,6 +40,10 @@ func TestGeneratedFilesAreUpToDate(t *testing.T) {
 		committed, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
 			return err
+		}
+		// Helm 3 and 4 leave blank lines in other places.
+		if strings.HasPrefix(name, "k8s/") {
+			wanted, committed = blank.ReplaceAll(wanted, []byte("\n")), blank.ReplaceAll(committed, []byte("\n"))
 		}
 		if !bytes.Equal(wanted, committed) {
 			t.Errorf("%s is out of date: `make chart` writes it anew. %s", name, difference(wanted, committed))

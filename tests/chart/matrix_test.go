@@ -75,7 +75,7 @@ func manifests(t *testing.T, r rendering) []byte {
 		text []byte
 		err  error
 	}
-	once, _ := renderings.LoadOrStore(strings.Join(append(r.values(), r.name()), "\x00"), sync.OnceValue(func() result {
+	once, _ := renderings.LoadOrStore(strings.Join(append(r.values(), r.name(), r.chart), "\x00"), sync.OnceValue(func() result {
 		text, err := r.template()
 		return result{text, err}
 	}))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,8 @@ const (
 type rendering struct {
 	// Name of the release; empty: the usual one.
 	release string
+	// Folder of the chart; empty: ours.
+	chart string
 	// Files of values, and single values as `--set-json` takes them.
 	files []string
 	set   []string
@@ -52,6 +55,8 @@ func run(name string, arguments ...string) ([]byte, error) {
 		return nil, err
 	}
 	command := exec.Command(path, arguments...)
+	// Whatever cluster there is, it is not asked.
+	command.Env = append(os.Environ(), "KUBECONFIG=/dev/null")
 	var output, complaint bytes.Buffer
 	command.Stdout, command.Stderr = &output, &complaint
 	if err := command.Run(); err != nil {
@@ -84,7 +89,11 @@ func (r rendering) name() string {
 
 // template gives the manifests as helm prints them.
 func (r rendering) template() ([]byte, error) {
-	return run("helm", append([]string{"template", r.name(), chartPath, "--namespace", namespace}, r.values()...)...)
+	chart := r.chart
+	if chart == "" {
+		chart = chartPath
+	}
+	return run("helm", append([]string{"template", r.name(), chart, "--namespace", namespace}, r.values()...)...)
 }
 
 // lint has helm look at the chart with these values; a warning counts as an error.
