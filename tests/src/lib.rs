@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod bench;
+pub mod cluster;
 pub mod http;
 pub mod nginx;
 pub mod pictures;

@@ -1,0 +1,46 @@
+//! `helm upgrade` to the chart under test, with another title: the credentials stay, and nobody notices but for the
+//! title.
+
+use anyhow::{Context as _, Result, ensure};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::{install::generated, restart::all_new};
+use crate::cluster::{
+    Test,
+    client::Ask,
+    kubectl::Component,
+    load::{Tolerance, under_load},
+};
+
+const TITLE: &str = "After";
+
+pub(super) async fn run(test: &mut Test) -> Result<String> {
+    let credentials = generated(test).await?;
+    let before = test.kubectl.pods(Component::App).await?;
+    let mut values = test.values.clone();
+    values.as_object_mut().context("the values are no object")?.insert("title".into(), json!(TITLE));
+    // As many as there are: the number belongs to whoever has scaled last.
+    if let Some(replicas) = values.pointer_mut("/app/replicas") {
+        *replicas = json!(before.len());
+    }
+    let (app, load) = under_load(&test.board, "upgrade", Tolerance::Nothing, async |load| {
+        test.helm.upgrade(&test.options.chart, &values).await?;
+        let app = all_new(&test.kubectl, Component::App, &before).await?;
+        load.more(20).await?;
+        Ok(app)
+    })
+    .await?;
+    test.values = values;
+    ensure!(generated(test).await? == credentials, "the credentials have changed");
+    let mut sites = vec![("the Ingress", test.board.visitor())];
+    sites.extend(app.iter().map(|pod| (pod.name.as_str(), test.board.at(pod))));
+    for (site, client) in &mut sites {
+        let shown = client.must(&Ask::page("/"), StatusCode::OK).await?.texts("title")?.concat();
+        ensure!(shown.contains(TITLE), "the home page of {site} is called {shown:?}");
+    }
+    let verified = test.board.verify(&load.threads, &app).await?;
+    let keys = credentials.as_object().map_or(0, serde_json::Map::len);
+    let title = test.values.get("title").and_then(Value::as_str).unwrap_or_default();
+    Ok(format!("{keys} credentials kept, title {title:?} everywhere; {load}; {verified}"))
+}
