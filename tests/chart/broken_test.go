@@ -374,6 +374,7 @@ func TestBrokenSchemas(t *testing.T) {
 		{"open below", `{"additionalProperties":false,"properties":{"app":{"properties":{"replicas":{}}}}}`, "app. lets unknown keys pass"},
 		{"open in a list", `{"additionalProperties":false,"properties":{"app":{"additionalProperties":false,"properties":{"replicas":{"items":{"properties":{"a":{}}}}}}}}`, "lets unknown ones pass"},
 		{"no keys", `{"additionalProperties":false,"properties":{"app":{"type":"object"}}}`, "the schema knows none of them"},
+		{"not required", `{"additionalProperties":false,"required":["app"],"properties":{"app":{"additionalProperties":false,"properties":{"replicas":{"type":"integer"}}}}}`, "app.replicas may be null"},
 		{"elsewhere", `{"additionalProperties":false,"properties":{"app":{"$ref":"https://example.org/schema.json"}}}`, "outside of the file"},
 		{"nowhere", `{"additionalProperties":false,"properties":{"app":{"$ref":"#/$defs/app"}}}`, "leads nowhere"},
 	} {

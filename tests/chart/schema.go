@@ -99,6 +99,7 @@ func (c *schemaCheck) walk(rules, values map[string]any, path string) {
 			continue
 		}
 		property, _ := properties[name].(map[string]any)
+		c.needed(rules, property, path, name)
 		if object, isObject := value.(map[string]any); isObject {
 			resolved := c.resolve(property)
 			if _, named := resolved["properties"]; len(object) > 0 && !named && !free[name] {
@@ -106,6 +107,20 @@ func (c *schemaCheck) walk(rules, values map[string]any, path string) {
 			}
 			c.walk(resolved, object, path+name+".")
 		}
+	}
+}
+
+// needed wants a key to be required unless it may be null. Somebody who leaves `ingress:` with nothing below it sets it to
+// null, and to helm that means to take the key away, default and all: the templates would meet nothing where they
+// expect something, and say so in the words of Go.
+func (c *schemaCheck) needed(rules, property map[string]any, path, name string) {
+	property = c.resolve(property)
+	types, several := property["type"].([]any)
+	if several && slices.Contains(types, any("null")) || onlySchema[path+name] {
+		return
+	}
+	if required, _ := c.resolve(rules)["required"].([]any); !slices.Contains(required, any(name)) {
+		c.report("%s%s may be null, by not being required", path, name)
 	}
 }
 

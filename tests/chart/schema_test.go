@@ -75,6 +75,12 @@ func TestSchemaRefuses(t *testing.T) {
 		{`app.extraEnv=[{"value":"debug"}]`, `at '/app/extraEnv/0': missing property 'name'`},
 		{`boards=[{"slug":"b"}]`, `at '/boards/0': missing property 'title'`},
 		{`image.pullSecrets=["registry"]`, `at '/image/pullSecrets/0': got string, want object`},
+		// Nothing where something has to be: `ingress:` with all that was below it commented out.
+		{`ingress=null`, `at '': missing property 'ingress'`},
+		{`app.image=null`, `at '/app': missing property 'image'`},
+		{`web.workerProcesses=null`, `at '/web': missing property 'workerProcesses'`},
+		{`limits.fileSize=null`, `at '/limits': missing property 'fileSize'`},
+		{`metrics.dashboard=null`, `at '/metrics': missing property 'dashboard'`},
 		// Values that are none.
 		{`ingress.controller="traefik"`, `at '/ingress/controller': value must be one of 'f5', 'ingress-nginx', 'none'`},
 		{`image.pullPolicy="Sometimes"`, `at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'`},
@@ -102,6 +108,21 @@ func TestSchemaRefuses(t *testing.T) {
 		wants(t, refusal(t, rendering{set: []string{`aplication={}`, `app.replcas=3`, `ingress.controller="traefik"`, `limits.files="four"`}}),
 			`'aplication' not allowed`, `'replcas' not allowed`, `'/ingress/controller'`, `'/limits/files': got string, want integer`)
 	})
+}
+
+// What may be null takes what it would have added away, and nothing else.
+func TestNullWhereItMayBe(t *testing.T) {
+	var set []string
+	for _, name := range []string{
+		"commonLabels", "serviceAccount.annotations", "ingress.annotations", "httpRoute.annotations", "app.replicas", "web.replicas",
+		"app.podAnnotations", "app.podLabels", "app.extraVolumes", "app.topologySpreadConstraints", "app.nodeSelector", "app.affinity",
+		"app.tolerations", "networkPolicy.dnsTo", "networkPolicy.from", "web.service.annotations", "postgresql.persistence.annotations",
+	} {
+		set = append(set, name+"=null")
+	}
+	objects := render(t, rendering{set: set})
+	reportAll(t, checkPodSecurity(objects))
+	reportAll(t, checkSelectors(objects, nil, rendering{}))
 }
 
 // contradiction is what a schema cannot see.
