@@ -50,13 +50,13 @@
 - name: TRIPTYCH_TRUSTED_PROXIES
   value: {{ join "," .Values.trustedProxies | quote }}
 - name: TRIPTYCH_TITLE
-  value: {{ .Values.title | quote }}
+  value: {{ include "triptych.verbatim" .Values.title | quote }}
 - name: TRIPTYCH_MAX_FILES
   value: {{ .Values.limits.files | quote }}
 - name: TRIPTYCH_MAX_FILE_SIZE
   value: {{ .Values.limits.fileSize | quote }}
 - name: TRIPTYCH_UPLOAD_MEMORY
-  value: {{ printf "%dMiB" (max 96 (include "triptych.bodyMiB" . | int)) }}
+  value: {{ include "triptych.uploadMemoryMiB" . }}MiB
 - name: TRIPTYCH_DRAIN_DELAY
   value: {{ printf "%ds" (int .Values.app.drainDelaySeconds) }}
 - name: TRIPTYCH_SHUTDOWN_TIMEOUT
@@ -69,7 +69,7 @@
   value: {{ .Values.migrations.wait | quote }}
 {{- with .Values.boards }}
 - name: TRIPTYCH_BOARDS
-  value: {{ toJson . | quote }}
+  value: {{ include "triptych.verbatim" (toJson .) | quote }}
 {{- end }}
 {{- end -}}
 
@@ -81,24 +81,35 @@
 
 {{/*
 `env` and `envFrom` of a container: (dict "root" $ "command" "serve"). What app.extraEnv names takes the place of what
-the chart would set, because a name that is there twice is refused by server-side apply. The order stays: `$(NAME)`
-is only known further down.
+the chart would set, because a name that is there twice is refused by server-side apply. It takes exactly that place:
+`$(NAME)` is only known further down.
 */}}
 {{- define "triptych.environment" -}}
-{{- $extra := .root.Values.app.extraEnv -}}
-{{- $own := dict -}}
-{{- range $extra }}{{ $_ := set $own .name true }}{{ end -}}
+{{- $extra := dict -}}
+{{- range .root.Values.app.extraEnv }}{{ $_ := set $extra .name . }}{{ end -}}
 env:
   {{- range include (printf "triptych.environment.%s" .command) .root | fromYamlArray }}
-  {{- if not (hasKey $own .name) }}
-  - {{ toYaml . | nindent 4 | trim }}
+  - {{ get $extra .name | default . | toYaml | nindent 4 | trim }}
+  {{- $_ := unset $extra .name }}
   {{- end }}
+  {{- range .root.Values.app.extraEnv }}
+  {{- if hasKey $extra .name }}
+  - {{ get $extra .name | toYaml | nindent 4 | trim }}
+  {{- $_ := unset $extra .name }}
   {{- end }}
-  {{- with $extra }}
-  {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- with .root.Values.app.extraEnvFrom }}
 envFrom:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/* Text as somebody typed it: the kubelet would put another variable's value, a password even, where `$(NAME)` stands. */}}
+{{- define "triptych.verbatim" -}}
+{{- . | replace "$" "$$" -}}
+{{- end -}}
+
+{{/* MiB of uploads that a replica holds at a time: one post at the least. */}}
+{{- define "triptych.uploadMemoryMiB" -}}
+{{- max 96 (include "triptych.bodyMiB" . | int) -}}
 {{- end -}}

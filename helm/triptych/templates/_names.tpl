@@ -4,16 +4,22 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Prefix of the names of all objects: at most 40 characters, so that there is room for what follows it. */}}
+{{/*
+Prefix of the names of all objects: at most 40 characters, so that there is room for what follows it. A longer one is cut,
+and told apart by a hash from others that begin alike. Names of releases may have dots, those of Services not.
+*/}}
 {{- define "triptych.fullname" -}}
 {{- $name := include "triptych.name" . -}}
+{{- $fullname := .Release.Name | replace "." "-" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- $fullname = .Values.fullnameOverride -}}
+{{- else if not (contains $name $fullname) -}}
+{{- $fullname = printf "%s-%s" $fullname $name -}}
 {{- end -}}
+{{- if gt (len $fullname) 40 -}}
+{{- $fullname = printf "%s-%s" ($fullname | trunc 33 | trimSuffix "-") ($fullname | sha256sum | trunc 6) -}}
+{{- end -}}
+{{- $fullname -}}
 {{- end -}}
 
 {{- define "triptych.credentialsName" -}}
@@ -39,31 +45,34 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
-{{/* Labels of a pod: nothing that changes with the chart's version alone, which would restart Postgres for nothing. */}}
+{{/*
+Labels of a pod: nothing that changes with the chart's version alone, which would restart Postgres for nothing. What the
+operator adds comes last and replaces nothing: selectors and policies hang on ours.
+*/}}
 {{- define "triptych.podLabels" -}}
+{{- $own := (index .root.Values .component).podLabels | default dict -}}
+{{- merge (include "triptych.fixedLabels" . | fromYaml) $own (.root.Values.commonLabels | default dict) | toYaml -}}
+{{- end -}}
+
+{{/* Labels of an object, with those in "extra" if there are any. */}}
+{{- define "triptych.labels" -}}
+{{- $chart := dict "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
+{{- merge (include "triptych.fixedLabels" . | fromYaml) $chart (.extra | default dict) (.root.Values.commonLabels | default dict) | toYaml -}}
+{{- end -}}
+
+{{- define "triptych.fixedLabels" -}}
 {{ include "triptych.selector" . }}
 app.kubernetes.io/version: {{ include "triptych.version" . | quote }}
 app.kubernetes.io/part-of: triptych
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end -}}
 
-{{/* Labels of an object. */}}
-{{- define "triptych.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{ include "triptych.podLabels" . }}
-{{- end -}}
-
-{{/* The version of what runs in a component, as a label: of its image. */}}
+{{/* The version of what runs in a component, as a label: the tag of its image, or the beginning of its digest. */}}
 {{- define "triptych.version" -}}
 {{- $image := (index .root.Values .component).image -}}
-{{- $version := $image.tag | default .root.Chart.AppVersion -}}
-{{- if and $image.digest (not $image.tag) (has .component (list "postgresql" "minio")) -}}
-{{- $version = $image.digest | replace "sha256:" "" | trunc 12 -}}
-{{- end -}}
-{{- $version | replace "+" "_" | trunc 63 | trimSuffix "-" | trimSuffix "." -}}
+{{- $digest := $image.digest | trimPrefix "sha256:" | trunc 12 -}}
+{{- $version := $image.tag | default $digest | default .root.Chart.AppVersion -}}
+{{- $version | replace "+" "_" | trunc 63 | trimAll "-._" -}}
 {{- end -}}
 
 {{/* The image of a component: (dict "root" $ "component" "app"). */}}

@@ -40,7 +40,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* The container of a one-shot command of the application: (dict "root" $ "name" "gc" "args" (list "gc") "resources" …). */}}
+{{/* The container of a one-shot command of the application: (dict "root" $ "name" "gc" "args" (list "gc")). */}}
 {{- define "triptych.oneShot" -}}
 - name: {{ .name }}
   image: {{ include "triptych.image" (dict "root" .root "component" "app") }}
@@ -52,7 +52,7 @@ topologySpreadConstraints:
   securityContext:
     {{- toYaml .root.Values.app.securityContext | nindent 4 }}
   resources:
-    {{- toYaml (.resources | default .root.Values.gc.resources) | nindent 4 }}
+    {{- toYaml .root.Values.jobs.resources | nindent 4 }}
 {{- end -}}
 
 {{/* A HorizontalPodAutoscaler: (dict "root" $ "component" "app"). */}}

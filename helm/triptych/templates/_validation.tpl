@@ -25,6 +25,9 @@
 {{- if and .Values.ingress.enabled .Values.ingress.tls.enabled (not .Values.ingress.host) (eq .Values.ingress.controller "none") -}}
   {{- $problems = append $problems "ingress.tls.enabled without ingress.host: a certificate is for a host name." -}}
 {{- end -}}
+{{- if and .Values.ingress.enabled (contains "*" .Values.ingress.host) (not .Values.publicUrl) -}}
+  {{- $problems = append $problems (printf "ingress.host=%s without publicUrl: forms are accepted from one address only. Set publicUrl." .Values.ingress.host) -}}
+{{- end -}}
 {{- if .Values.httpRoute.enabled -}}
   {{- if not .Values.publicUrl -}}
     {{- $problems = append $problems "httpRoute.enabled without publicUrl: only the gateway knows whether the board is at http or https. Set publicUrl to what visitors type." -}}
@@ -62,6 +65,21 @@
 {{- end -}}
 {{- if and (eq .Values.ipFamilyPolicy "RequireDualStack" "PreferDualStack") (not (hasPrefix "[" .Values.listenAddress)) -}}
   {{- $problems = append $problems (printf "ipFamilyPolicy=%s with listenAddress=%s: nobody would listen on IPv6. Set listenAddress to \"[::]\"." .Values.ipFamilyPolicy .Values.listenAddress) -}}
+{{- end -}}
+{{- if and .Values.metrics.prometheusRule.enabled (not .Values.metrics.serviceMonitor.enabled) -}}
+  {{- $problems = append $problems "metrics.prometheusRule.enabled without metrics.serviceMonitor.enabled: its alerts ask for series that nobody would make." -}}
+{{- end -}}
+{{- $limits := (.Values.app.resources | default dict).limits | default dict -}}
+{{- $memory := toString $limits.memory -}}
+{{- $cpu := toString $limits.cpu -}}
+{{- if and (regexMatch "^[0-9]+[MG]i$" $memory) (regexMatch "^[0-9]+$" $cpu) -}}
+  {{- $there := mul (regexFind "^[0-9]+" $memory | int) (ternary 1024 1 (hasSuffix "Gi" $memory)) -}}
+  {{- $uploads := include "triptych.uploadMemoryMiB" . | int -}}
+  {{- /* Decoding takes 170 MiB a core; what is left of 96 is for pages and connections. */ -}}
+  {{- $needed := add $uploads (mul 170 (int $cpu)) 96 -}}
+  {{- if gt $needed $there -}}
+    {{- $problems = append $problems (printf "app.resources.limits.memory=%s is too little: uploads take up to %d MiB (limits.files × limits.fileSize), decoding 170 MiB for each of %s cores, everything else 96: %dMi." $memory $uploads $cpu $needed) -}}
+  {{- end -}}
 {{- end -}}
 {{- $slugs := list -}}
 {{- range .Values.boards -}}

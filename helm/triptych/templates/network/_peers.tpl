@@ -1,11 +1,19 @@
-{{/* Peers of a policy, or everywhere: (dict "peers" …). */}}
-{{- define "triptych.peers" -}}
-{{- if .peers -}}
-{{ toYaml .peers }}
-{{- else -}}
-- ipBlock: {cidr: 0.0.0.0/0}
-- ipBlock: {cidr: "::/0"}
-{{- end -}}
+{{/*
+A rule of a policy's egress: (dict "to" peers "ports" (list 443) "protocols" (list "TCP")). Without peers it names no
+destination, which is everywhere. `0.0.0.0/0` is not: to some networks that is everything outside of the cluster.
+*/}}
+{{- define "triptych.egressRule" -}}
+{{- $protocols := .protocols | default (list "TCP") -}}
+- ports:
+    {{- range $port := .ports }}
+    {{- range $protocols }}
+    - {protocol: {{ . }}, port: {{ $port }}}
+    {{- end }}
+    {{- end }}
+  {{- with .to }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end -}}
 
 {{/* Who asks for pages: the Ingress controller or the gateway. */}}
@@ -23,13 +31,7 @@
 
 {{/* The rule that lets a pod look up names. */}}
 {{- define "triptych.dnsRule" -}}
-- to:
-    {{- include "triptych.peers" (dict "peers" .Values.networkPolicy.dnsTo) | nindent 4 }}
-  ports:
-    {{- range .Values.networkPolicy.dnsPorts }}
-    - {protocol: UDP, port: {{ . }}}
-    - {protocol: TCP, port: {{ . }}}
-    {{- end }}
+{{- include "triptych.egressRule" (dict "to" .Values.networkPolicy.dnsTo "ports" .Values.networkPolicy.dnsPorts "protocols" (list "UDP" "TCP")) -}}
 {{- end -}}
 
 {{/* The port of the S3 server outside of the release, as its address says. */}}
@@ -39,11 +41,35 @@
 {{- $port | default (ternary "443" "80" (eq $url.scheme "https")) -}}
 {{- end -}}
 
-{{/* Selects the application, and the Jobs that work on the same data. */}}
+{{/* Pods of the release that work on the data: the replicas, and gc. */}}
 {{- define "triptych.storageUsers" -}}
 matchLabels:
   app.kubernetes.io/instance: {{ .Release.Name }}
   app.kubernetes.io/component: app
 matchExpressions:
-  - {key: app.kubernetes.io/name, operator: In, values: [triptych, triptych-migrate, triptych-gc]}
+  - {key: app.kubernetes.io/name, operator: In, values: [triptych, triptych-gc]}
+{{- end -}}
+
+{{/* What they reach: DNS, Postgres, S3. */}}
+{{- define "triptych.storageEgress" -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- $bundled := dict "postgresql" list "minio" list -}}
+{{- range $component := keys $bundled -}}
+{{- $selector := include "triptych.selector" (dict "root" $ "component" $component) | fromYaml -}}
+{{- $_ := set $bundled $component (list (dict "podSelector" (dict "matchLabels" $selector))) -}}
+{{- end -}}
+{{ include "triptych.dnsRule" . }}
+{{ if .Values.postgresql.enabled -}}
+{{ include "triptych.egressRule" (dict "to" $bundled.postgresql "ports" (list 5432)) }}
+{{- else -}}
+{{ include "triptych.egressRule" (dict "to" $policy.databaseTo "ports" (list .Values.externalDatabase.port)) }}
+{{- end }}
+{{ if .Values.minio.enabled -}}
+{{ include "triptych.egressRule" (dict "to" $bundled.minio "ports" (list 9000)) }}
+{{- else -}}
+{{ include "triptych.egressRule" (dict "to" $policy.s3To "ports" (list (include "triptych.s3Port" . | int))) }}
+{{- end }}
+{{- with $policy.app.extraEgress }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
