@@ -88,6 +88,8 @@ impl Cluster {
             .filter(|certificates| !certificates.is_empty())
             .with_context(|| format!("{} holds no certificate", account.join("ca.crt").display()))?;
         let client = Client::builder()
+            // Kubernetes notes it as who made the keys.
+            .user_agent(concat!("triptych/", env!("CARGO_PKG_VERSION")))
             .tls_certs_only(authority)
             .https_only(true)
             .no_proxy()
