@@ -1,6 +1,6 @@
 //! Helm, as an operator uses it. Knows the chart's values only as a document.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -30,6 +30,18 @@ impl Helm {
             release: release.to_owned(),
             scratch: Scratch::new("values")?,
         })
+    }
+
+    /// The chart as it is now, whatever becomes of its directory while the test runs.
+    pub(crate) async fn package(&self, chart: &str) -> Result<String> {
+        if !Path::new(chart).is_dir() {
+            return Ok(chart.to_owned());
+        }
+        let place = self.scratch.path().to_str().context("the name of a temporary directory is not text")?;
+        let said = self.program.run(&["package", chart, "--destination", place], "", LIMIT).await?;
+        // It ends with the name of the file that it has written.
+        let package = said.split_whitespace().next_back().filter(|last| Path::new(last).is_file());
+        Ok(package.with_context(|| format!("helm package says {said:?}"))?.to_owned())
     }
 
     async fn run(&self, arguments: &[&str]) -> Result<String> {

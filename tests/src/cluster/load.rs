@@ -182,6 +182,11 @@ pub(crate) async fn under_load<T>(
 }
 
 impl Summary {
+    /// How many requests were refused politely.
+    pub(crate) fn refused(&self) -> usize {
+        self.done.refused
+    }
+
     fn judge(&self) -> Result<()> {
         let failed = &self.done.failed;
         ensure!(

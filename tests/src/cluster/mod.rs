@@ -80,6 +80,10 @@ impl Options {
         self.previous_chart.as_deref().filter(|chart| !chart.is_empty()).unwrap_or(&self.chart)
     }
 
+    fn upgrades_from_another(&self) -> bool {
+        self.chart_to_upgrade_from() != self.chart
+    }
+
     /// What a browser says as `Host`, and has behind `http://` in its address line.
     fn authority(&self) -> String {
         match self.ingress.rsplit_once(':') {
@@ -108,9 +112,10 @@ struct Test {
 }
 
 impl Test {
-    async fn new(options: Options) -> Result<Self> {
+    async fn new(mut options: Options) -> Result<Self> {
         let kubectl = Kubectl::new(&options.namespace)?;
         let helm = Helm::new(&options.namespace, RELEASE)?;
+        options.chart = helm.package(&options.chart).await?;
         let proxy = kubectl.proxy().await?;
         let board = Board::new(&options.ingress, &options.authority(), &proxy.address, &options.namespace);
         let values = values(&options, &kubectl).await?;

@@ -9,7 +9,7 @@ use super::{install::generated, restart::all_new};
 use crate::cluster::{
     Test,
     client::Ask,
-    kubectl::Component,
+    kubectl::{Component, Pod},
     load::{Tolerance, under_load},
 };
 
@@ -24,13 +24,18 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
     if let Some(replicas) = values.pointer_mut("/app/replicas") {
         *replicas = json!(before.len());
     }
-    let (app, load) = under_load(&test.board, "upgrade", Tolerance::Nothing, async |load| {
+    // The chart of before may have another Postgres: its one pod is then replaced, and meanwhile nobody can post.
+    let storage = storage(test).await?;
+    let tolerance = if test.options.upgrades_from_another() { Tolerance::PoliteRefusals } else { Tolerance::Nothing };
+    let (app, load) = under_load(&test.board, "upgrade", tolerance, async |load| {
         test.helm.upgrade(&test.options.chart, &values).await?;
         let app = all_new(&test.kubectl, Component::App, &before).await?;
         load.more(20).await?;
         Ok(app)
     })
     .await?;
+    let replaced = self::storage(test).await? != storage;
+    ensure!(replaced || load.refused() == 0, "requests were refused while Postgres and MinIO ran: {load}");
     test.values = values;
     ensure!(generated(test).await? == credentials, "the credentials have changed");
     let mut sites = vec![("the Ingress", test.board.visitor())];
@@ -42,5 +47,12 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
     let verified = test.board.verify(&load.threads, &app).await?;
     let keys = credentials.as_object().map_or(0, serde_json::Map::len);
     let title = test.values.get("title").and_then(Value::as_str).unwrap_or_default();
-    Ok(format!("{keys} credentials kept, title {title:?} everywhere; {load}; {verified}"))
+    let storage = if replaced { "Postgres or MinIO replaced" } else { "Postgres and MinIO untouched" };
+    Ok(format!("{storage}, {keys} credentials kept, title {title:?} everywhere; {load}; {verified}"))
+}
+
+/// The pods that keep data.
+async fn storage(test: &Test) -> Result<Vec<Pod>> {
+    let (postgres, minio) = (test.kubectl.settled(Component::Postgres, 1), test.kubectl.settled(Component::Minio, 1));
+    Ok([postgres.await?, minio.await?].concat())
 }
