@@ -7,7 +7,9 @@ export PATH := $(HOME)/.cache/triptych/bin:$(HOME)/.cargo/bin:$(PATH):/usr/local
 # Queries are checked against .sqlx, whatever database the shell happens to name.
 export SQLX_OFFLINE := true
 
+# Always both: cargo would build what they share once more for the features that one of them alone wants.
 PACKAGES := -p triptych -p triptych-tests
+PROGRAMS := $(CARGO_TARGET_DIR)/debug
 
 .DEFAULT_GOAL := help
 .PHONY: help up test test-browser test-chart test-cluster test-minio images kind kind-down chart sqlx bench screenshot
@@ -25,7 +27,7 @@ test: ## Check and test everything
 	cargo fmt --all --check
 	cargo clippy --locked $(PACKAGES) --all-targets -- -D warnings
 	cargo build --locked $(PACKAGES)
-	cargo run --locked -p triptych-tests --bin sqlx -- --check
+	$(PROGRAMS)/sqlx --check
 	cargo test --locked $(PACKAGES)
 	@$(MAKE) --no-print-directory test-chart test-browser
 
@@ -37,12 +39,12 @@ test-browser: ## Test the pages in Chromium
 
 test-chart: ## Check the Helm chart: templates, types, security, nginx configuration
 	@tests/install chart
-	cd tests/chart && go vet ./... && go test -count=1 ./...
+	cd tests/chart && export GOTOOLCHAIN=auto && go vet . && go test -count=1 .
 
 test-minio: ## Run the system tests on a real MinIO
 	@tests/install minio
 	cargo build --locked $(PACKAGES)
-	TRIPTYCH_TEST_MINIO="$$(command -v minio)" cargo test --locked -p triptych-tests --test system
+	TRIPTYCH_TEST_MINIO="$$(command -v minio)" cargo test --locked $(PACKAGES) --test system
 
 kind: ## Bring the board to a kind cluster here (KIND_CLUSTER=triptych, KIND_NODE_IMAGE=, PREBUILT=1)
 	@k8s/kind up
@@ -61,7 +63,8 @@ test-cluster: export HOST ?= triptych-test.localhost
 test-cluster: export INGRESS ?= 127.0.0.1:8080
 test-cluster: ## Test the board on the current cluster (REPOSITORY, WEB_REPOSITORY, TAG, HOST, INGRESS)
 	@tests/install cluster
-	cargo run --locked -p triptych-tests --bin cluster
+	cargo build --locked $(PACKAGES)
+	@exec $(PROGRAMS)/cluster
 
 chart: ## Write the chart's README and the plain manifests in k8s/ anew
 	@tests/install chart
@@ -69,12 +72,13 @@ chart: ## Write the chart's README and the plain manifests in k8s/ anew
 
 sqlx: ## Write .sqlx anew after a query or the schema has changed
 	@tests/install up
-	cargo run --locked -p triptych-tests --bin sqlx
+	cargo build --locked $(PACKAGES)
+	$(PROGRAMS)/sqlx
 
 bench: ## Measure speed and size against nginx and raw S3
 	@tests/install bench
 	cargo build --locked --release $(PACKAGES)
-	cargo run --locked --release -p triptych-tests --bin bench
+	$(CARGO_TARGET_DIR)/release/bench
 
 screenshot: ## Make the picture in the README from a running board
 	@tests/install screenshot
