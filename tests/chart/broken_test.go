@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +74,10 @@ func TestBrokenObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	controller, err := os.ReadFile(controllerValues)
+	if err != nil {
+		t.Fatal(err)
+	}
 	programs, err := variables()
 	if err != nil {
 		t.Fatal(err)
@@ -91,6 +96,8 @@ func TestBrokenObjects(t *testing.T) {
 		"targets":      checkTargets,
 		"references":   func(objects []object) []string { return checkReferences(objects, nil) },
 		"flows":        func(objects []object) []string { return checkFlows(objects, r, monitored) },
+		"ports":        checkPolicyPorts,
+		"reloads":      func(objects []object) []string { return checkReloads(objects, r, controller) },
 		"default deny": func(objects []object) []string { return checkDefaultDeny(objects, r) },
 		"roles":        func(objects []object) []string { return checkRoles(objects, r) },
 		"rules": func(objects []object) []string {
@@ -178,6 +185,13 @@ func TestBrokenObjects(t *testing.T) {
 		{"servers", "its claims are not said to be kept", func(t *testing.T, o []object) {
 			must[*appsv1.StatefulSet](t, o, "StatefulSet", full+"-minio").Spec.PersistentVolumeClaimRetentionPolicy.WhenDeleted = appsv1.DeletePersistentVolumeClaimRetentionPolicyType
 		}},
+		{"servers", "/dev/shm is the runtime's own", func(t *testing.T, o []object) {
+			for _, volume := range must[*appsv1.StatefulSet](t, o, "StatefulSet", full+"-postgresql").Spec.Template.Spec.Volumes {
+				if volume.EmptyDir != nil {
+					volume.EmptyDir.Medium = corev1.StorageMediumDefault
+				}
+			}
+		}},
 		{"servers", "no container has the name of its component", func(t *testing.T, o []object) { one(t, o).Name = "server" }},
 
 		{"variables", "the program knows no TRIPTYCH_TITEL", func(t *testing.T, o []object) {
@@ -257,6 +271,10 @@ func TestBrokenObjects(t *testing.T) {
 		{"references", "which is not there yet when it runs", func(t *testing.T, o []object) {
 			of(t, o, "Role/board-triptych-credentials").meta.Annotations["helm.sh/hook-weight"] = "0"
 		}},
+		{"references", "needs NetworkPolicy/board-triptych-credentials, which is not there yet", func(t *testing.T, o []object) {
+			delete(of(t, o, "NetworkPolicy/board-triptych-credentials").meta.Annotations, "helm.sh/hook")
+		}},
+		{"references", "Job/board-triptych-credentials has no policy that lets it out", func(t *testing.T, o []object) { policy(t, o, "credentials").Egress = nil }},
 
 		{"flows", "stranger to postgresql, port 5432/TCP is allowed", func(t *testing.T, o []object) {
 			policy(t, o, "postgresql").Ingress[0].From = nil
@@ -276,6 +294,27 @@ func TestBrokenObjects(t *testing.T) {
 		}},
 		{"flows", "app to minio, port 9000/TCP is refused", func(t *testing.T, o []object) {
 			policy(t, o, "minio").Ingress[0].Ports[0].Port = ptr.To(intstr.FromString("http"))
+		}},
+		// A rule without a destination, which is one for every destination.
+		{"flows", "app to internet, port 5432/TCP is allowed", func(t *testing.T, o []object) { policy(t, o, "storage-users").Egress[1].To = nil }},
+		{"flows", "gc to database, port 9000/TCP is allowed", func(t *testing.T, o []object) { policy(t, o, "storage-users").Egress[2].To = nil }},
+		{"flows", "credentials to neighbour, port 443/TCP is refused (ipBlocks mean pods too: false)", func(t *testing.T, o []object) {
+			policy(t, o, "credentials").Egress[0].To = []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "0.0.0.0/0"}}}
+		}},
+
+		{"ports", "NetworkPolicy/board-triptych-web: port http is no number", func(t *testing.T, o []object) {
+			policy(t, o, "web").Ingress[0].Ports[0].Port = ptr.To(intstr.FromString("http"))
+		}},
+		{"ports", "NetworkPolicy/board-triptych-web: port app is no number", func(t *testing.T, o []object) {
+			policy(t, o, "web").Egress[1].Ports[0].Port = ptr.To(intstr.FromString("app"))
+		}},
+
+		{"reloads", "app: 10 s of preStop sleep, and web lives on for 10 s", func(t *testing.T, o []object) { one(t, o).Lifecycle.PreStop.Sleep.Seconds = 10 }},
+		{"reloads", "web: 15 s of preStop sleep, and web lives on for 15 s", func(t *testing.T, o []object) {
+			must[*corev1.ConfigMap](t, o, "ConfigMap", full+"-web").Data["newer.conf"] = "keepalive_min_timeout 15s;"
+		}},
+		{"reloads", "web has no keepalive_min_timeout", func(t *testing.T, o []object) {
+			must[*corev1.ConfigMap](t, o, "ConfigMap", full+"-web").Data["newer.conf"] = "# keepalive_min_timeout 10s;"
 		}},
 		{"flows", "app to dns, port 53/UDP is refused", func(t *testing.T, o []object) { policy(t, o, "storage-users").Egress[0].Ports[0].Protocol = nil }},
 		{"flows", "controller to web, port 8080/TCP is refused", func(t *testing.T, o []object) {
@@ -359,6 +398,35 @@ func TestBrokenObjects(t *testing.T) {
 		objects, _ := decode(text)
 		finds(t, checkReferences(objects, []string{"Secret/unused"}), "nobody refers to Secret/unused")
 	})
+	t.Run("reloads: the controller", func(t *testing.T) {
+		objects, _ := decode(text)
+		finds(t, checkReloads(objects, r, []byte(`controller: {config: {entries: {http-snippets: "keepalive_min_timeout 30s;"}}}`)), "the Ingress controller lives on for 30 s")
+		finds(t, checkReloads(objects, r, []byte("controller: {}")), "the Ingress controller has no keepalive_min_timeout")
+	})
+	// What a migration before the first sync cannot have yet: an account, and a policy that is made with the release.
+	for message, damage := range map[string]func(*testing.T, []object){
+		"Job/board-triptych-migrate needs ServiceAccount/board-triptych,": func(t *testing.T, o []object) {
+			must[*batchv1.Job](t, o, "Job", full+"-migrate").Spec.Template.Spec.ServiceAccountName = full
+		},
+		"Job/board-triptych-migrate needs NetworkPolicy/board-triptych-migrate,": func(t *testing.T, o []object) {
+			of(t, o, "NetworkPolicy/board-triptych-migrate").meta.Annotations["helm.sh/hook-weight"] = "0"
+		},
+		"Job/board-triptych-migrate needs NetworkPolicy/board-triptych-storage-users,": func(t *testing.T, o []object) {
+			policy(t, o, "storage-users").PodSelector.MatchExpressions = nil
+		},
+		"Job/board-triptych-migrate needs ConfigMap/board-triptych-web,": func(t *testing.T, o []object) {
+			container := &must[*batchv1.Job](t, o, "Job", full+"-migrate").Spec.Template.Spec.Containers[0]
+			container.EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: full + "-web"}}}}
+		},
+	} {
+		t.Run("references: "+message, func(t *testing.T) {
+			index := slices.IndexFunc(cases, func(c valueSet) bool { return c.name == "external" })
+			objects := render(t, cases[index].rendering)
+			reportAll(t, checkReferences(objects, cases[index].existing))
+			damage(t, objects)
+			finds(t, checkReferences(objects, cases[index].existing), message)
+		})
+	}
 	t.Run("flows: nobody is called that", func(t *testing.T) {
 		objects, _ := decode(text)
 		finds(t, checkFlows(objects, r, []flow{tcp("app", "nobody", 1)}), "nobody is called that")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
@@ -93,9 +94,34 @@ func TestPlainManifests(t *testing.T) {
 	reportAll(t, checkReferences(objects, nil))
 	reportAll(t, checkSelectors(objects, nil, rendering{}))
 	for _, o := range objects {
-		if o.Kind != "Namespace" && o.meta.Namespace != "" && o.meta.Namespace != namespace {
-			t.Errorf("%s is in the namespace %s", o, o.meta.Namespace)
+		// All of them belong into a namespace, which is applied before.
+		if o.meta.Namespace != namespace {
+			t.Errorf("%s is in the namespace %q", o, o.meta.Namespace)
 		}
+		if owner := o.meta.Labels[label+"managed-by"]; owner != "kustomize" {
+			t.Errorf("%s is managed by %q", o, owner)
+		}
+		if binding, isBinding := o.typed.(*rbacv1.RoleBinding); isBinding {
+			for _, subject := range binding.Subjects {
+				if subject.Namespace != namespace {
+					t.Errorf("%s is for an account in the namespace %q", o, subject.Namespace)
+				}
+			}
+		}
+	}
+	for _, w := range workloads(objects) {
+		if owner := w.pod.Labels[label+"managed-by"]; owner != "kustomize" {
+			t.Errorf("the pods of %s are managed by %q", w, owner)
+		}
+	}
+	content, err := os.ReadFile(root + "/k8s/manifests/namespace.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, problems = decode(content)
+	reportAll(t, problems)
+	if len(objects) != 1 || objects[0].String() != "Namespace/"+namespace || objects[0].meta.Labels["pod-security.kubernetes.io/enforce"] != "restricted" {
+		t.Errorf("namespace.yaml has %v", objects)
 	}
 }
 

@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -53,6 +54,9 @@ var cases = []valueSet{
 	// A release that is called as the chart is, and one whose name is as long as helm allows.
 	{name: "same name", rendering: rendering{release: "triptych"}},
 	{name: "long name", rendering: rendering{release: "a-release-whose-name-is-as-long-as-helm-allows-it-123"}},
+	{name: "dotted name", rendering: rendering{release: "board.example.org"}},
+	// The same names again and again, the operator's and the chart's.
+	{name: "labels", rendering: rendering{files: []string{"values/labels.yaml"}}},
 	{name: "pre-release", rendering: rendering{set: []string{`app.image.tag="0.1.0-1f2e3d4c5b6a"`, `web.image.tag="0.1.0-1f2e3d4c5b6a"`}}},
 }
 
@@ -105,6 +109,10 @@ func reportAll(t *testing.T, problems []string) {
 }
 
 func TestMatrix(t *testing.T) {
+	controller, err := os.ReadFile(controllerValues)
+	if err != nil {
+		t.Fatal(err)
+	}
 	known, err := variables()
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +140,8 @@ func TestMatrix(t *testing.T) {
 				{"variables", func() []string { return checkVariables(objects, known) }},
 				{"labels", func() []string { return checkLabels(objects, c.rendering) }},
 				{"names", func() []string { return checkNames(objects) }},
+				{"ports of policies", func() []string { return checkPolicyPorts(objects) }},
+				{"reloads", func() []string { return checkReloads(objects, c.rendering, controller) }},
 				{"selectors", func() []string { return checkSelectors(objects, others, c.rendering) }},
 				{"targets", func() []string { return checkTargets(objects) }},
 				{"references", func() []string { return checkReferences(objects, c.existing) }},

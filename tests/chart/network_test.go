@@ -31,7 +31,7 @@ func pages(from ...string) []flow {
 // The parts of what a board needs.
 var (
 	// The address of the API is not known beforehand.
-	credentials = slices.Concat(to("internet", 443, "credentials"), to("internet", 6443, "credentials"))
+	credentials = slices.Concat(to(anywhere, 443, "credentials"), to(anywhere, 6443, "credentials"))
 	smoke       = slices.Concat(pages("smoke"), lookUps("dns", 53, "smoke"))
 	servers     = slices.Concat(to("app", 8080, "web"), lookUps("dns", 53, "app", "web"))
 	// With Postgres and MinIO in the release no pod but the one above reaches anything outside of it.
@@ -70,12 +70,12 @@ func TestFlows(t *testing.T) {
 		)},
 		{"production", slices.Concat(
 			pages("controller"), servers, smoke, credentials, lookUps("dns", 53, "gc", "migrate"),
-			to("app", 9090, "prometheus"), to("database", 5432, workers...), to("internet", 443, workers...),
+			to("app", 9090, "prometheus"), to("database", 5432, workers...), to(anywhere, 443, workers...),
 		)},
 		{"everything", slices.Concat(
 			// An ingress controller that is no pod of the cluster's network.
 			pages("controller", "reader", "api server", "telemetry"), servers, smoke, lookUps("dns", 53, "gc", "migrate"),
-			to("app", 9090, "prometheus"), to("internet", 5432, workers...), to("internet", 443, workers...), to("telemetry", 4317, workers...),
+			to("app", 9090, "prometheus"), to(anywhere, 5432, workers...), to(anywhere, 443, workers...), to("telemetry", 4317, workers...),
 		)},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,12 +2,14 @@ package chart
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
@@ -107,13 +109,8 @@ func madeByJob(objects []object) []reference {
 	return made
 }
 
-// checkReferences follows what pods name: it has to be rendered, to be made by the Job, to be in every namespace, or to
-// be one of `existing`, which the values of the case name as the operator's.
-func checkReferences(objects []object, existing []string) []string {
-	there := map[string]bool{"ServiceAccount/default": true, "ConfigMap/kube-root-ca.crt": true, "ConfigMap/kube-root-ca.crt[ca.crt]": true}
-	for _, name := range existing {
-		there[name] = true
-	}
+// provide adds what objects are and make to what is there.
+func provide(there map[string]bool, objects []object) {
 	for _, made := range madeByJob(objects) {
 		there[made.String()] = true
 	}
@@ -130,6 +127,19 @@ func checkReferences(objects []object, existing []string) []string {
 			}
 		}
 	}
+}
+
+// checkReferences follows what pods name: it has to be rendered, to be made by the Job, to be in every namespace, or to
+// be one of `existing`, which the values of the case name as the operator's.
+func checkReferences(objects []object, existing []string) []string {
+	beforehand := map[string]bool{"ServiceAccount/default": true, "ConfigMap/kube-root-ca.crt": true, "ConfigMap/kube-root-ca.crt[ca.crt]": true}
+	for _, name := range existing {
+		beforehand[name] = true
+		// A Secret is there as a whole where a key of it is.
+		beforehand[strings.SplitN(name, "[", 2)[0]] = true
+	}
+	there := maps.Clone(beforehand)
+	provide(there, objects)
 	used := map[string]bool{}
 	var problems []string
 	for _, w := range workloads(objects) {
@@ -150,15 +160,16 @@ func checkReferences(objects []object, existing []string) []string {
 			problems = append(problems, fmt.Sprintf("nobody refers to %s, which the values name", name))
 		}
 	}
-	return append(problems, checkHooks(objects)...)
+	return append(problems, checkHooks(objects, beforehand)...)
 }
 
-// checkHooks wants what the pod of a hook refers to, and what binds its account to its role, to be there when it runs:
-// before anything else is installed, only hooks of a lower weight are.
-func checkHooks(objects []object) []string {
+// checkHooks wants everything that the pod of a hook refers to, and what lets it work, to be there when it runs: hooks of a
+// lower weight, what they make, and what the operator brings. Nothing of the release is: Helm makes that afterwards at
+// an installation, and Argo CD, which knows no upgrade, at every first sync.
+func checkHooks(objects []object, there map[string]bool) []string {
 	before := func(first, then object) bool {
 		for _, when := range strings.Split(then.meta.Annotations["helm.sh/hook"], ",") {
-			if strings.HasPrefix(when, "pre-") && !slices.Contains(strings.Split(first.meta.Annotations["helm.sh/hook"], ","), when) {
+			if !slices.Contains(strings.Split(first.meta.Annotations["helm.sh/hook"], ","), when) {
 				return false
 			}
 		}
@@ -168,9 +179,14 @@ func checkHooks(objects []object) []string {
 	}
 	var problems []string
 	for _, w := range workloads(objects) {
-		// What runs at the first installation. Before an upgrade the objects of the last one are there.
-		if !strings.Contains(w.meta.Annotations["helm.sh/hook"], "pre-install") {
+		if !strings.Contains(w.meta.Annotations["helm.sh/hook"], "pre-") {
 			continue
+		}
+		made := maps.Clone(there)
+		for _, o := range objects {
+			if before(o, w.object) {
+				provide(made, []object{o})
+			}
 		}
 		needed := references(w)
 		for _, binding := range all[*rbacv1.RoleBinding](objects) {
@@ -180,11 +196,24 @@ func checkHooks(objects []object) []string {
 				}
 			}
 		}
+		restricted, allowed := false, false
 		for _, o := range objects {
-			for _, r := range needed {
-				if o.Kind == r.kind && o.meta.Name == r.name && !before(o, w.object) {
-					problems = append(problems, fmt.Sprintf("%s needs %s, which is not there yet when it runs", w, o))
-				}
+			policy, isPolicy := o.typed.(*networkingv1.NetworkPolicy)
+			if !isPolicy {
+				continue
+			}
+			restricted = true
+			if rules := len(policy.Spec.Ingress) + len(policy.Spec.Egress); rules > 0 && matches(&policy.Spec.PodSelector, w.pod.Labels) {
+				allowed = true
+				needed = append(needed, reference{o.Kind, o.meta.Name, ""})
+			}
+		}
+		if restricted && !allowed {
+			problems = append(problems, fmt.Sprintf("%s has no policy that lets it out", w))
+		}
+		for _, r := range needed {
+			if !made[r.String()] {
+				problems = append(problems, fmt.Sprintf("%s needs %s, which is not there yet when it runs", w, r))
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package chart
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -104,9 +105,13 @@ func (r rendering) lint() error {
 
 // fullname is the prefix of the names of all objects: the chart's rule, written a second time.
 func (r rendering) fullname() string {
-	full := r.name()
+	full := strings.ReplaceAll(r.name(), ".", "-")
 	if !strings.Contains(full, "triptych") {
 		full += "-triptych"
 	}
-	return strings.TrimSuffix(full[:min(len(full), 40)], "-")
+	if len(full) <= 40 {
+		return full
+	}
+	hash := sha256.Sum256([]byte(full))
+	return fmt.Sprintf("%s-%x", strings.TrimSuffix(full[:33], "-"), hash[:3])
 }

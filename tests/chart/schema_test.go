@@ -80,6 +80,10 @@ func TestSchemaRefuses(t *testing.T) {
 		{`app.image=null`, `at '/app': missing property 'image'`},
 		{`web.workerProcesses=null`, `at '/web': missing property 'workerProcesses'`},
 		{`limits.fileSize=null`, `at '/limits': missing property 'fileSize'`},
+		{`jobs=null`, `at '': missing property 'jobs'`},
+		{`gc.schedule=null`, `at '/gc': missing property 'schedule'`},
+		{`app.preStopSleepSeconds=null`, `at '/app': missing property 'preStopSleepSeconds'`},
+		{`postgresql.persistence=null`, `at '/postgresql': missing property 'persistence'`},
 		{`metrics.dashboard=null`, `at '/metrics': missing property 'dashboard'`},
 		// Values that are none.
 		{`ingress.controller="traefik"`, `at '/ingress/controller': value must be one of 'f5', 'ingress-nginx', 'none'`},
@@ -97,6 +101,23 @@ func TestSchemaRefuses(t *testing.T) {
 		{`postgresql.persistence.size="eight"`, `at '/postgresql/persistence/size': 'eight' does not match pattern`},
 		{`externalDatabase.port=70000`, `at '/externalDatabase/port': maximum: got 70,000, want 65,535`},
 		{`networkPolicy.dnsPorts=[]`, `at '/networkPolicy/dnsPorts': minItems: got 0, want 1`},
+		{`fullnameOverride="Board"`, `at '/fullnameOverride': 'Board' does not match pattern`},
+		{`fullnameOverride="board.one"`, `at '/fullnameOverride': 'board.one' does not match pattern`},
+		{`nameOverride="1-board"`, `at '/nameOverride': '1-board' does not match pattern`},
+		{`gc.schedule="every day"`, `at '/gc/schedule': 'every day' does not match pattern`},
+		{`gc.schedule="4 * * *"`, `at '/gc/schedule': '4 * * *' does not match pattern`},
+		{`app.preStopSleepSeconds=0`, `at '/app/preStopSleepSeconds': minimum: got 0, want 1`},
+		{`web.preStopSleepSeconds=0`, `at '/web/preStopSleepSeconds': minimum: got 0, want 1`},
+		{`ingress.host="board.*.org"`, `at '/ingress/host': 'board.*.org' does not match pattern`},
+		{`ingress.host="*board.example.org"`, `at '/ingress/host': '*board.example.org' does not match pattern`},
+		// What is gone, or the chart's own. Helm is mistaken in where a wrong name is, at every call in another way.
+		{`gc.resources={"limits":{"memory":"1Gi"}}`, `at '/gc': additional properties 'resources' not allowed`},
+		{`commonLabels={"app.kubernetes.io/name":"other"}`, `invalid propertyName 'app.kubernetes.io/name'`},
+		{`commonLabels={"helm.sh/chart":"other"}`, `invalid propertyName 'helm.sh/chart'`},
+		{`app.podLabels={"app.kubernetes.io/component":"web"}`, `invalid propertyName 'app.kubernetes.io/component'`},
+		{`web.podLabels={"app.kubernetes.io/instance":"other"}`, `invalid propertyName 'app.kubernetes.io/instance'`},
+		{`postgresql.podLabels={"app.kubernetes.io/part-of":"other"}`, `invalid propertyName 'app.kubernetes.io/part-of'`},
+		{`minio.podLabels={"app.kubernetes.io/version":"other"}`, `invalid propertyName 'app.kubernetes.io/version'`},
 		{`gc.grace="a day"`, `at '/gc/grace': 'a day' does not match pattern`},
 	} {
 		t.Run(c.value, func(t *testing.T) {
@@ -132,7 +153,8 @@ type contradiction struct {
 	message string
 }
 
-// With servers of the operator's, and with those of the release: the two exclude each other.
+// With servers of the operator's, and with those of the release: the two exclude each other. Those of the last group set
+// what some of the others set to something else.
 var contradictions = map[string][]contradiction{
 	"external": {
 		{"autoscaler and replicas", []string{`app.autoscaling.enabled=true`, `app.replicas=3`}, `app.autoscaling.enabled with app.replicas=3`},
@@ -158,6 +180,34 @@ var contradictions = map[string][]contradiction{
 		{"hook before MinIO", []string{`migrations.hook.enabled=true`}, `migrations.hook.enabled with minio.enabled=true`},
 		{"TLS without a host", []string{`ingress.controller="none"`, `ingress.host=""`, `ingress.tls.enabled=true`}, `ingress.tls.enabled without ingress.host`},
 	},
+	"either": {
+		{"many addresses", []string{`ingress.host="*.example.org"`}, `ingress.host=*.example.org without publicUrl`},
+		{"alerts about nothing", []string{`metrics.prometheusRule.enabled=true`}, `metrics.prometheusRule.enabled without metrics.serviceMonitor.enabled`},
+		{"too little memory", []string{`app.resources.limits.memory="256Mi"`}, `is too little: uploads take up to`},
+		{"too many cores for it", []string{`app.resources.limits.cpu="4"`}, `decoding 170 MiB for each of 4 cores`},
+		{"too large posts for it", []string{`limits={"files":20,"fileSize":"32MiB"}`}, `everything else 96:`},
+	},
+}
+
+// What the refusals above nearly are.
+func TestNoContradiction(t *testing.T) {
+	for _, c := range [][]string{
+		{`ingress.host="*.example.org"`, `publicUrl="https://board.example.org"`},
+		{`metrics.serviceMonitor.enabled=true`, `metrics.prometheusRule.enabled=true`},
+		// 96 for uploads, 170 for each of two cores, 96 for the rest.
+		{`app.resources.limits.memory="532Mi"`},
+		{`app.resources.limits={"cpu":"4","memory":"1Gi"}`},
+		{`app.resources.limits={"cpu":null,"memory":"300Mi"}`},
+		{`app.resources=null`},
+		{`gc.schedule="@daily"`},
+		{`gc.schedule="*/5 0-6 1,15 * MON-FRI"`},
+		{`fullnameOverride="b"`, `nameOverride="a-1"`},
+	} {
+		t.Run(strings.Join(c, " "), func(t *testing.T) {
+			t.Parallel()
+			render(t, rendering{set: c})
+		})
+	}
 }
 
 func TestContradictions(t *testing.T) {

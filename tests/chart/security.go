@@ -172,11 +172,26 @@ func checkServers(objects []object) []string {
 			if grace := w.pod.Spec.TerminationGracePeriodSeconds; grace == nil || *grace < 30 {
 				report("has no time to write down what it knows before it is killed")
 			}
+			if w.component() == "postgresql" && !sharesMemory(w, *container) {
+				report("/dev/shm is the runtime's own, of 64 MiB: parallel queries run out of it")
+			}
 		default:
 			report("a server is a Deployment or a StatefulSet")
 		}
 	}
 	return problems
+}
+
+// sharesMemory says whether a container has memory of its own at /dev/shm, with a limit.
+func sharesMemory(w workload, container corev1.Container) bool {
+	for _, mount := range container.VolumeMounts {
+		for _, volume := range w.pod.Spec.Volumes {
+			if mount.MountPath == "/dev/shm" && !mount.ReadOnly && volume.Name == mount.Name && volume.EmptyDir != nil {
+				return volume.EmptyDir.Medium == corev1.StorageMediumMemory && volume.EmptyDir.SizeLimit != nil
+			}
+		}
+	}
+	return false
 }
 
 // livePaths answer without asking anybody else: an outage of Postgres or S3 must not restart those that wait for it.

@@ -87,6 +87,32 @@ func TestCredentialsComeFromTheJob(t *testing.T) {
 	}
 }
 
+// Argo CD takes an object that bears the release's labels and is in no manifest for one that was removed.
+func TestCredentialsAreNotPruned(t *testing.T) {
+	checked := 0
+	for _, c := range cases {
+		objects := render(t, c.rendering)
+		job, err := find[*batchv1.Job](objects, "Job", c.fullname()+"-credentials")
+		if err != nil {
+			continue
+		}
+		checked++
+		given := map[string]bool{}
+		arguments := job.Spec.Template.Spec.Containers[0].Args
+		for index, argument := range arguments[:len(arguments)-1] {
+			if argument == "--annotation" {
+				given[arguments[index+1]] = true
+			}
+		}
+		if wanted := map[string]bool{"argocd.argoproj.io/sync-options=Prune=false": true, "argocd.argoproj.io/compare-options=IgnoreExtraneous": true}; !maps.Equal(given, wanted) {
+			t.Errorf("%s: the Secret gets the annotations %v", c.name, given)
+		}
+	}
+	if checked == 0 {
+		t.Error("no Job makes the credentials")
+	}
+}
+
 // A number that somebody else owns must not be in the manifest: server-side apply would fight for it.
 func TestReplicas(t *testing.T) {
 	for _, c := range []struct {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -179,5 +181,128 @@ func TestLabelsAndAnnotationsOfTheOperator(t *testing.T) {
 		if o.Kind == "Ingress" && (o.meta.Annotations["nginx.org/client-max-body-size"] != "99m" || o.meta.Annotations["example.org/a"] != "b" || len(o.meta.Annotations) < 3) {
 			t.Errorf("annotations of the Ingress: %v", o.meta.Annotations)
 		}
+	}
+}
+
+// Whose label it is when several name it: the nearer one's, for pods of Jobs too; the chart's own are nobody else's.
+func TestLabelsThatAreNamedTwice(t *testing.T) {
+	objects, _ := rendered(t, "labels")
+	monitored := 0
+	for _, o := range objects {
+		wanted := "everybody"
+		switch {
+		case o.Kind == "ServiceMonitor" || o.Kind == "PrometheusRule" || o.meta.Name == "board-triptych-dashboard":
+			wanted = "monitoring"
+			monitored++
+		case o.Kind == "Pod":
+			// A pod without anything above it has one list for both.
+			continue
+		}
+		if got := o.meta.Labels["team"]; got != wanted {
+			t.Errorf("%s: team is %q, not %q", o, got, wanted)
+		}
+	}
+	if monitored != 3 {
+		t.Errorf("%d objects for those who monitor", monitored)
+	}
+	for _, w := range workloads(objects) {
+		if w.Kind == "Pod" {
+			continue
+		}
+		wanted := map[string]string{"app": "application", "web": "web", "postgresql": "data", "minio": "data"}[w.component()]
+		if got := w.pod.Labels["team"]; got != wanted {
+			t.Errorf("the pods of %s: team is %q, not %q", w, got, wanted)
+		}
+		switch annotations := w.pod.Annotations; {
+		case w.meta.Name == "board-triptych-app" && annotations["kubectl.kubernetes.io/default-container"] != "beside",
+			w.meta.Name == "board-triptych-web" && (len(annotations["checksum/nginx"]) != 64 || annotations["example.org/note"] != "web"):
+			t.Errorf("the pods of %s have the annotations %v", w, annotations)
+		}
+	}
+
+	// The labels of the pods reach every pod of the application, those of Jobs among them.
+	objects, _ = rendered(t, "everything")
+	for _, w := range workloads(objects) {
+		if w.component() == "app" && w.Kind != "Pod" && w.pod.Labels["example.org/tier"] != "front" {
+			t.Errorf("the pods of %s do not have app.podLabels", w)
+		}
+	}
+
+	// Selectors and policies hang on the chart's own, whatever somebody who skips the schema sets.
+	own := `{"app.kubernetes.io/name":"x","app.kubernetes.io/instance":"x","app.kubernetes.io/component":"x","app.kubernetes.io/part-of":"x","helm.sh/chart":"x"}`
+	r := rendering{arguments: []string{"--skip-schema-validation"}}
+	for _, name := range []string{"commonLabels", "app.podLabels", "web.podLabels", "postgresql.podLabels", "minio.podLabels", "metrics.serviceMonitor.labels", "metrics.prometheusRule.labels", "metrics.dashboard.labels"} {
+		r.set = append(r.set, name+"="+own)
+	}
+	r.set = append(r.set, `metrics.serviceMonitor.enabled=true`, `metrics.prometheusRule.enabled=true`, `metrics.dashboard.enabled=true`)
+	objects = render(t, r)
+	reportAll(t, checkLabels(objects, r))
+	reportAll(t, checkSelectors(objects, nil, r))
+	for _, o := range objects {
+		if o.meta.Labels["helm.sh/chart"] == "x" {
+			t.Errorf("%s has another chart's label", o)
+		}
+	}
+}
+
+// It takes exactly the place of the chart's, above what is made of it; what the chart does not have comes last.
+func TestExtraEnvironmentKeepsTheOrder(t *testing.T) {
+	before := render(t, rendering{})
+	after := render(t, rendering{set: []string{`app.extraEnv=[{"name":"TRIPTYCH_LOG","value":"debug"},{"name":"POSTGRES_PASSWORD","value":"another"},{"name":"TRIPTYCH_S3_BUCKET","value":"another"}]`}})
+	reportAll(t, checkPods(after))
+	found := workloads(after)
+	for index, w := range workloads(before) {
+		if len(w.containers()[0].Env) == 0 || w.component() != "app" {
+			continue
+		}
+		for number, container := range w.containers() {
+			variables := found[index].containers()[number].Env
+			var names, wanted []string
+			for _, variable := range container.Env {
+				wanted = append(wanted, variable.Name)
+			}
+			for _, variable := range variables {
+				names = append(names, variable.Name)
+				if replaced := variable.Name == "POSTGRES_PASSWORD" || variable.Name == "TRIPTYCH_S3_BUCKET"; replaced && (variable.Value != "another" || variable.ValueFrom != nil) {
+					t.Errorf("%s: container %s has the chart's %s", w, container.Name, variable.Name)
+				}
+			}
+			if wanted = append(wanted, "TRIPTYCH_LOG"); !slices.Equal(names, wanted) {
+				t.Errorf("%s: container %s has %q, not %q", w, container.Name, names, wanted)
+			}
+		}
+	}
+}
+
+// Names that are too long are cut, and differ all the same; a Service's has no dots.
+func TestNames(t *testing.T) {
+	long := strings.Repeat("a", 45)
+	seen := map[string]string{}
+	for _, r := range []rendering{
+		{release: long + "-one"}, {release: long + "-two"}, {release: "my.board"}, {release: "my.triptych"},
+		{set: []string{`fullnameOverride="` + long + `-one"`}}, {set: []string{`fullnameOverride="` + long + `-two"`}},
+		// Its last character before the cut is a dash.
+		{set: []string{`fullnameOverride="` + strings.Repeat("a", 32) + `-bbbbbbbbbb"`}},
+	} {
+		objects := render(t, r)
+		reportAll(t, checkNames(objects))
+		for _, o := range objects {
+			if o.Kind == "Service" && strings.HasSuffix(o.meta.Name, "-app") {
+				of := strings.Join(append(r.set, r.name()), " ")
+				if strings.Contains(o.meta.Name, ".") || len(o.meta.Name) > 40+len("-app") {
+					t.Errorf("%s: a Service is called %s", of, o.meta.Name)
+				}
+				if other, found := seen[o.meta.Name]; found {
+					t.Errorf("%s and %s both have a Service %s", of, other, o.meta.Name)
+				}
+				seen[o.meta.Name] = of
+				if r.set == nil && o.meta.Name != r.fullname()+"-app" {
+					t.Errorf("%s: a Service is called %s, not %s-app", of, o.meta.Name, r.fullname())
+				}
+			}
+		}
+	}
+	if len(seen) != 7 {
+		t.Errorf("seven releases have Services %v", seen)
 	}
 }
