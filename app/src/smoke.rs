@@ -4,7 +4,6 @@
 //! nothing of how it works inside. Retries nothing: what fails once has failed. Whatever happens, the post is deleted.
 
 use std::collections::BTreeSet;
-use std::error::Error as _;
 use std::io::Cursor;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -280,23 +279,11 @@ fn at(site: &Url, path: &str) -> anyhow::Result<String> {
 }
 
 async fn send(request: RequestBuilder, what: &str) -> anyhow::Result<Response> {
-    request.send().await.map_err(|error| anyhow!("{what}: {}", causes(error)))
+    request.send().await.map_err(reqwest::Error::without_url).with_context(|| what.to_owned())
 }
 
 async fn body(answer: Response, url: &str) -> anyhow::Result<Bytes> {
-    answer.bytes().await.map_err(|error| anyhow!("{url}: the answer breaks off: {}", causes(error)))
-}
-
-/// The error and everything behind it, without the address, which is told once already.
-fn causes(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    answer.bytes().await.map_err(reqwest::Error::without_url).with_context(|| format!("{url}: the answer breaks off"))
 }
 
 fn header(answer: &Response, name: &str) -> String {

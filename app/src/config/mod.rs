@@ -315,6 +315,19 @@ fn public_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// For tests that need a configuration and no servers: nobody listens at these addresses.
+#[cfg(test)]
+pub(crate) fn out_of_reach(name: &str) -> Option<String> {
+    let value = match name {
+        "TRIPTYCH_DATABASE_URL" => "postgres://nobody@127.0.0.1:1/none",
+        "TRIPTYCH_S3_ENDPOINT" => "http://127.0.0.1:1",
+        "TRIPTYCH_S3_ACCESS_KEY_ID" | "TRIPTYCH_S3_SECRET_ACCESS_KEY" => "none",
+        "TRIPTYCH_SECRET" => "a secret that is long enough to be one",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,6 @@
 //! failure whether it may pass.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -172,7 +171,9 @@ impl Cluster {
             let answer = request.send().await?;
             Ok((answer.status(), answer.bytes().await?.to_vec()))
         };
-        answer.await.map_err(|error: reqwest::Error| Failure::Passing(format!("{what}: {}", causes(&error))))
+        answer
+            .await
+            .map_err(|error: reqwest::Error| Failure::Passing(format!("{what}: {:#}", anyhow::Error::from(error))))
     }
 
     fn failure(&self, what: &str, name: &str, status: StatusCode, body: &[u8]) -> Failure {
@@ -199,17 +200,6 @@ fn encoded(values: &BTreeMap<String, SecretString>) -> Map<String, Value> {
 /// IPv6 addresses stand in brackets in a URL.
 fn bracketed(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
-}
-
-/// The error and everything behind it: the error alone says no more than that sending failed.
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
