@@ -15,7 +15,7 @@
   "PAGES" "/etc/triptych/pages"
   "ASSETS" "/usr/share/nginx/html"
   "ACCESS_LOG" "/dev/stdout"
-  "ERROR_LOG" "/dev/stderr"
+  "ERROR_LOG" "stderr"
 -}}
 {{- $text := .Files.Get "files/nginx/nginx.conf.template" -}}
 {{- range $name, $value := $values }}{{ $text = replace (printf "${%s}" $name) (toString $value) $text }}{{ end -}}
