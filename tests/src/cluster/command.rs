@@ -11,6 +11,9 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::account;
 
+/// What a program that fails says at its end is why.
+const FAILURE_LINES: usize = 20;
+
 /// A program that can be run.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
@@ -58,14 +61,44 @@ impl Program {
         let output = output.with_context(|| format!("{} still runs after {limit:?}", title()))?;
         let output = output.with_context(|| format!("cannot wait for {}", title()))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        let end = |bytes: &[u8]| last_lines(&text(bytes), FAILURE_LINES);
         ensure!(
             output.status.success(),
             "{} failed ({}):\n{}\n{}",
             title(),
             output.status,
-            text(&output.stderr),
-            text(&output.stdout)
+            end(&output.stdout),
+            end(&output.stderr)
         );
         Ok((text(&output.stdout), text(&output.stderr)))
+    }
+}
+
+/// The end of a text.
+pub(crate) fn last_lines(text: &str, number: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(number)..).unwrap_or_default().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_the_end() {
+        assert_eq!(last_lines("a\nb\nc", 2), "b\nc");
+        assert_eq!(last_lines("a", 2), "a");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_fails_is_quoted_and_one_that_hangs_is_ended() {
+        let shell = Program::find("sh").unwrap();
+        let limit = Duration::from_secs(60);
+        let said = shell.output(&["-c", "cat; echo besides >&2"], "read", limit).await.unwrap();
+        assert_eq!(said, ("read".to_owned(), "besides".to_owned()));
+        let error = shell.run(&["-c", "echo why >&2; exit 3"], "", limit).await.unwrap_err();
+        assert!(error.to_string().contains("why") && error.to_string().contains("exit status: 3"), "{error}");
+        let error = shell.run(&["-c", "sleep 60"], "", Duration::from_millis(10)).await.unwrap_err();
+        assert!(error.to_string().contains("still runs"), "{error}");
     }
 }

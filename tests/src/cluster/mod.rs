@@ -37,7 +37,7 @@ const RELEASE: &str = "board";
 const FULL: &str = "board-triptych";
 /// Far more than any step takes.
 const STEP_LIMIT: Duration = Duration::from_mins(8);
-/// On the namespaces that this test has made, and may delete.
+/// On the namespaces that this test has made, and may delete, and on the pods in them.
 const OWN: (&str, &str) = ("triptych-test", "cluster");
 
 /// Tests the board on the cluster of the current kube-context.
@@ -143,6 +143,8 @@ async fn values(options: &Options, kubectl: &Kubectl) -> Result<Value> {
         }},
     }]}});
     Ok(json!({
+        // Pods of this board and of no other, for what is done to all pods of a node.
+        "commonLabels": {OWN.0: OWN.1},
         "title": "Before",
         "publicUrl": format!("http://{}", options.authority()),
         "app": {

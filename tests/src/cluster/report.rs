@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
+    command::last_lines,
     kubectl::{Kubectl, Pod},
     logs::{Logs, complains},
 };
@@ -24,7 +25,7 @@ pub(super) async fn explain(kubectl: &Kubectl, gone: &Logs, last: Duration) -> S
     for pod in pods.iter().filter(|pod| !pod.ready) {
         let described = kubectl.run(&["describe", "pod", &pod.name]).await;
         // The end of it tells states and events; the beginning is known.
-        section(&mut text, &format!("{} is not ready", pod.name), described.map(|all| tail(&all, LOG_LINES)));
+        section(&mut text, &format!("{} is not ready", pod.name), described.map(|all| last_lines(&all, LOG_LINES)));
     }
     let since = format!("--since={}s", last.as_secs() + 5);
     for pod in &pods {
@@ -52,7 +53,7 @@ async fn logs(text: &mut String, kubectl: &Kubectl, pod: &Pod, since: &str) {
                 section(
                     text,
                     &format!("log of {} {container}, before it was restarted", pod.name),
-                    Ok(tail(&log, LOG_LINES)),
+                    Ok(last_lines(&log, LOG_LINES)),
                 );
             }
         }
@@ -89,7 +90,7 @@ async fn events(kubectl: &Kubectl, since: DateTime<Utc>) -> anyhow::Result<Strin
     }
     told.sort();
     let lines: Vec<String> = told.into_iter().map(|(_, line)| line).collect();
-    Ok(tail(&lines.join("\n"), EVENTS))
+    Ok(last_lines(&lines.join("\n"), EVENTS))
 }
 
 fn section(text: &mut String, title: &str, content: anyhow::Result<String>) {
@@ -102,21 +103,5 @@ fn section(text: &mut String, title: &str, content: anyhow::Result<String>) {
 /// The lines of a log that are not about things as they should be.
 fn complaints(log: &str) -> String {
     let lines: Vec<&str> = log.lines().filter(|line| complains(line)).collect();
-    tail(&lines.join("\n"), LOG_LINES)
-}
-
-fn tail(text: &str, number: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(number)..).unwrap_or_default().join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tail_is_the_end() {
-        assert_eq!(tail("a\nb\nc", 2), "b\nc");
-        assert_eq!(tail("a", 2), "a");
-    }
+    last_lines(&lines.join("\n"), LOG_LINES)
 }

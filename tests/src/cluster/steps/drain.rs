@@ -1,11 +1,11 @@
-//! `kubectl drain`: a node is emptied, and nobody notices.
+//! `kubectl drain`: a node is emptied, and nobody notices. What others run on it stays: their data may be bound to it.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 
 use crate::cluster::{
-    Test,
+    OWN, Test,
     kubectl::{Component, Kubectl},
     load::{Tolerance, under_load},
 };
@@ -35,7 +35,8 @@ async fn drain(test: &Test, node: &str) -> Result<String> {
     let (app, web) = (number(Component::App).await?, number(Component::Web).await?);
     let (moved, load) = under_load(&test.board, "drain", Tolerance::Nothing, async |load| {
         let before = kubectl.all_pods().await?.iter().filter(|pod| pod.node == node).count();
-        kubectl.run(&["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=3m"]).await?;
+        let ours = format!("--pod-selector={}={}", OWN.0, OWN.1);
+        kubectl.run(&["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=3m", &ours]).await?;
         kubectl.settled(Component::App, app).await?;
         kubectl.settled(Component::Web, web).await?;
         let after: Vec<_> = kubectl.all_pods().await?.into_iter().filter(|pod| pod.node == node).collect();
