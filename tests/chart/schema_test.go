@@ -118,6 +118,9 @@ func TestSchemaRefuses(t *testing.T) {
 		{`web.podLabels={"app.kubernetes.io/instance":"other"}`, `invalid propertyName 'app.kubernetes.io/instance'`},
 		{`postgresql.podLabels={"app.kubernetes.io/part-of":"other"}`, `invalid propertyName 'app.kubernetes.io/part-of'`},
 		{`minio.podLabels={"app.kubernetes.io/version":"other"}`, `invalid propertyName 'app.kubernetes.io/version'`},
+		{`metrics.serviceMonitor.labels={"app.kubernetes.io/name":"other"}`, `invalid propertyName 'app.kubernetes.io/name'`},
+		{`metrics.prometheusRule.labels={"app.kubernetes.io/instance":"other"}`, `invalid propertyName 'app.kubernetes.io/instance'`},
+		{`metrics.dashboard.labels={"app.kubernetes.io/component":"other"}`, `invalid propertyName 'app.kubernetes.io/component'`},
 		{`gc.grace="a day"`, `at '/gc/grace': 'a day' does not match pattern`},
 	} {
 		t.Run(c.value, func(t *testing.T) {
