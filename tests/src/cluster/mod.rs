@@ -68,7 +68,7 @@ pub struct Options {
     #[arg(long, env = "PREVIOUS_CHART")]
     pub previous_chart: Option<String>,
     /// Leave everything as it is, to look at it: KEEP=1.
-    #[arg(long, env = "KEEP", value_parser = clap::builder::BoolishValueParser::new(), default_value = "false", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env = "KEEP", value_parser = clap::builder::FalseyValueParser::new(), default_value = "false", num_args = 0..=1, default_missing_value = "true")]
     pub keep: bool,
     /// Only these steps, on what an earlier run with KEEP=1 has left.
     #[arg(long, env = "ONLY", value_enum, value_delimiter = ',')]
