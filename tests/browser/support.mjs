@@ -83,6 +83,10 @@ export function complaints(page) {
     if (['error', 'warning'].includes(message.type())) heard.push(`${message.text()} (${message.location().url})`);
   });
   page.on('pageerror', (error) => heard.push(String(error)));
-  page.on('requestfailed', (request) => heard.push(`${request.url()} failed: ${request.failure()?.errorText}`));
+  page.on('requestfailed', (request) => {
+    const { errorText } = request.failure() ?? {};
+    // The browser itself gave it up, because the page was left before it was done.
+    if (errorText !== 'net::ERR_ABORTED') heard.push(`${request.url()} failed: ${errorText}`);
+  });
   return heard;
 }
