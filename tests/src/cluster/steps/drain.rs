@@ -5,28 +5,37 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 
 use crate::cluster::{
-    OWN, Test,
-    kubectl::{Component, Kubectl},
+    FULL, OWN, Test,
+    kubectl::{Component, Kubectl, Pod},
     load::{Tolerance, under_load},
 };
 
 pub(super) async fn run(test: &mut Test) -> Result<Option<String>> {
-    let Some(node) = choose(&test.kubectl).await? else { return Ok(None) };
+    let kubectl = &test.kubectl;
+    let Some(node) = choose(kubectl).await? else { return Ok(None) };
+    let has_app = |pods: &[Pod]| pods.iter().any(|pod| pod.node == node);
+    let before = kubectl.pods(Component::App).await?;
+    if !has_app(&before) {
+        // Pods that were killed have left it to the others. New ones are spread.
+        let deployment = format!("deployment/{FULL}-app");
+        kubectl.run(&["rollout", "restart", &deployment]).await?;
+        kubectl.run(&["rollout", "status", &deployment, "--timeout=3m"]).await?;
+        let after = kubectl.settled(Component::App, before.len()).await?;
+        ensure!(has_app(&after), "no app pod is placed on {node}, which is free: {after:?}");
+    }
     test.drained = Some(node.clone());
     drain(test, &node).await.map(Some)
 }
 
-/// A node with app pods and nothing that keeps data, beside another that takes pods.
+/// A node that takes pods and has nothing that keeps data, beside another that takes pods.
 async fn choose(kubectl: &Kubectl) -> Result<Option<String>> {
-    let nodes = kubectl.nodes().await?;
     let mut bound = BTreeSet::new();
     for component in [Component::Postgres, Component::Minio] {
         bound.extend(kubectl.pods(component).await?.into_iter().map(|pod| pod.node));
     }
-    let with_app: BTreeSet<String> = kubectl.pods(Component::App).await?.into_iter().map(|pod| pod.node).collect();
-    let takes_pods = |name: &String| nodes.get(name).is_some_and(|node| node.takes_pods);
-    let others = nodes.keys().filter(|name| takes_pods(name)).count();
-    Ok(with_app.into_iter().find(|name| takes_pods(name) && !bound.contains(name) && others > 1))
+    let nodes = kubectl.nodes().await?;
+    let usable: Vec<&String> = nodes.iter().filter(|(_, node)| node.takes_pods).map(|(name, _)| name).collect();
+    Ok(usable.iter().find(|name| usable.len() > 1 && !bound.contains(**name)).map(|name| (*name).clone()))
 }
 
 async fn drain(test: &Test, node: &str) -> Result<String> {

@@ -108,7 +108,7 @@ impl Step {
     /// Why a step could not be done.
     pub(super) fn why_not(self) -> &'static str {
         match self {
-            Self::Drain => "there is no node with app pods and without Postgres and MinIO, beside one that takes pods",
+            Self::Drain => "there are no two nodes that take pods, one of them without Postgres and MinIO",
             _ => "",
         }
     }
