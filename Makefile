@@ -55,13 +55,14 @@ kind-down: ## Delete that cluster
 images: ## Build the two images (PREBUILT=1: compile outside of Docker)
 	@k8s/images
 
-# Which images it installs, and where the Ingress of the cluster listens.
+# Which images it installs, the chart that it upgrades from, and where the Ingress of the cluster listens.
 test-cluster: export REPOSITORY ?= triptych
 test-cluster: export WEB_REPOSITORY ?= triptych-web
 test-cluster: export TAG ?= $(shell k8s/images tag)
+test-cluster: export PREVIOUS_CHART ?= $(shell k8s/previous-chart)
 test-cluster: export HOST ?= triptych-test.localhost
 test-cluster: export INGRESS ?= 127.0.0.1:8080
-test-cluster: ## Test the board on the current cluster (REPOSITORY, WEB_REPOSITORY, TAG, HOST, INGRESS)
+test-cluster: ## Test the board on the current cluster (REPOSITORY, WEB_REPOSITORY, TAG, PREVIOUS_CHART, HOST, INGRESS)
 	@tests/install cluster
 	cargo build --locked $(PACKAGES)
 	@exec $(PROGRAMS)/cluster

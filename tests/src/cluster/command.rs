@@ -93,7 +93,7 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_fails_is_quoted_and_one_that_hangs_is_ended() {
         let shell = Program::find("sh").unwrap();
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         let said = shell.output(&["-c", "cat; echo besides >&2"], "read", limit).await.unwrap();
         assert_eq!(said, ("read".to_owned(), "besides".to_owned()));
         let error = shell.run(&["-c", "echo why >&2; exit 3"], "", limit).await.unwrap_err();

@@ -62,6 +62,11 @@ impl Helm {
         self.set("install", chart, values, &["--wait"]).await
     }
 
+    /// Installs the release from a chart of another time, which may not know every value, and waits until it is ready.
+    pub(crate) async fn install_from_another(&self, chart: &str, values: &Value) -> Result<String> {
+        self.set("install", chart, values, &["--wait", "--skip-schema-validation"]).await
+    }
+
     /// Installs a release that will not become ready.
     pub(crate) async fn install_without_waiting(&self, chart: &str, values: &Value) -> Result<String> {
         self.set("install", chart, values, &[]).await

@@ -76,12 +76,9 @@ pub struct Options {
 }
 
 impl Options {
-    fn chart_to_upgrade_from(&self) -> &str {
-        self.previous_chart.as_deref().filter(|chart| !chart.is_empty()).unwrap_or(&self.chart)
-    }
-
-    fn upgrades_from_another(&self) -> bool {
-        self.chart_to_upgrade_from() != self.chart
+    /// An empty name is none: that is how make says so.
+    fn previous_chart(&self) -> Option<&str> {
+        self.previous_chart.as_deref().filter(|chart| !chart.is_empty())
     }
 
     /// What a browser says as `Host`, and has behind `http://` in its address line.

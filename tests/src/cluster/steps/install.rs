@@ -14,7 +14,10 @@ const INGRESS_LIMIT: Duration = Duration::from_secs(30);
 pub(super) async fn run(test: &mut Test) -> Result<String> {
     test.make_namespace(&test.options.namespace).await?;
     let start = Instant::now();
-    test.helm.install(test.options.chart_to_upgrade_from(), &test.values).await?;
+    match test.options.previous_chart() {
+        Some(chart) => test.helm.install_from_another(chart, &test.values).await?,
+        None => test.helm.install(&test.options.chart, &test.values).await?,
+    };
     let took = start.elapsed();
     let pods = is_complete(test).await?;
     generated(test).await?;

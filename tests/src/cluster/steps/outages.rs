@@ -33,6 +33,7 @@ async fn restart(test: &Test, component: Component) -> Result<String> {
         Ok(start.elapsed())
     })
     .await?;
+    ensure!(load.refused() > 0, "nobody has noticed that it was away, so nothing was tested: {load}");
     let after = kubectl.settled(Component::App, before.len()).await?;
     let marks = |pods: &[Pod]| pods.iter().map(|pod| (pod.uid.clone(), pod.restarts)).collect::<Vec<_>>();
     ensure!(marks(&before) == marks(&after), "app pods were restarted: {before:?} {after:?}");

@@ -26,7 +26,8 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
     }
     // The chart of before may have another Postgres: its one pod is then replaced, and meanwhile nobody can post.
     let storage = storage(test).await?;
-    let tolerance = if test.options.upgrades_from_another() { Tolerance::PoliteRefusals } else { Tolerance::Nothing };
+    let tolerance =
+        if test.options.previous_chart().is_some() { Tolerance::PoliteRefusals } else { Tolerance::Nothing };
     let (app, load) = under_load(&test.board, "upgrade", tolerance, async |load| {
         test.helm.upgrade(&test.options.chart, &values).await?;
         let app = all_new(&test.kubectl, Component::App, &before).await?;
