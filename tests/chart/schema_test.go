@@ -186,9 +186,9 @@ var contradictions = map[string][]contradiction{
 	"either": {
 		{"many addresses", []string{`ingress.host="*.example.org"`}, `ingress.host=*.example.org without publicUrl`},
 		{"alerts about nothing", []string{`metrics.prometheusRule.enabled=true`}, `metrics.prometheusRule.enabled without metrics.serviceMonitor.enabled`},
-		{"too little memory", []string{`app.resources.limits.memory="256Mi"`}, `is too little: uploads take up to`},
-		{"too many cores for it", []string{`app.resources.limits.cpu="4"`}, `decoding 170 MiB for each of 4 cores`},
-		{"too large posts for it", []string{`limits={"files":20,"fileSize":"32MiB"}`}, `everything else 96:`},
+		{"too little memory", []string{`app.resources.limits.memory="256Mi"`}, `app.resources.limits.memory=256Mi is too little:`},
+		{"too many cores for it", []string{`app.resources.limits.cpu="4"`}, `170 for each of 4 cores that decode`},
+		{"too large posts for it", []string{`limits={"files":20,"fileSize":"32MiB"}`}, `and 96 for everything else are`},
 	},
 }
 

@@ -68,7 +68,7 @@ func TestNotes(t *testing.T) {
 		{"minimal", []string{"Nothing leads to the board from outside", "One replica"}},
 		{"production", []string{"https://board.example.org"}},
 		{"everything", []string{"https://board.example.org"}},
-		{"same name", []string{"service/triptych-web 8080:80", "helm test -n triptych triptych"}},
+		{"same name", []string{"service/triptych-web 8888:80", "helm test -n triptych triptych"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -72,13 +72,15 @@
 {{- $limits := (.Values.app.resources | default dict).limits | default dict -}}
 {{- $memory := toString $limits.memory -}}
 {{- $cpu := toString $limits.cpu -}}
-{{- if and (regexMatch "^[0-9]+[MG]i$" $memory) (regexMatch "^[0-9]+$" $cpu) -}}
-  {{- $there := mul (regexFind "^[0-9]+" $memory | int) (ternary 1024 1 (hasSuffix "Gi" $memory)) -}}
+{{- $units := dict "" 1 "k" 1000 "Ki" 1024 "M" 1000000 "Mi" 1048576 "G" 1000000000 "Gi" 1073741824 -}}
+{{- if and (regexMatch "^[0-9]+([kMG]|[KMG]i)?$" $memory) (regexMatch "^[0-9]+m?$" $cpu) -}}
+  {{- $there := div (mul (regexFind "^[0-9]+" $memory | int64) (get $units (regexFind "[A-Za-z]*$" $memory))) 1048576 -}}
+  {{- if hasSuffix "m" $cpu }}{{ $cpu = div (add (trimSuffix "m" $cpu | int) 999) 1000 | toString }}{{ end -}}
   {{- $uploads := include "triptych.uploadMemoryMiB" . | int -}}
   {{- /* Decoding takes 170 MiB a core; what is left of 96 is for pages and connections. */ -}}
   {{- $needed := add $uploads (mul 170 (int $cpu)) 96 -}}
   {{- if gt $needed $there -}}
-    {{- $problems = append $problems (printf "app.resources.limits.memory=%s is too little: uploads take up to %d MiB (limits.files × limits.fileSize), decoding 170 MiB for each of %s cores, everything else 96: %dMi." $memory $uploads $cpu $needed) -}}
+    {{- $problems = append $problems (printf "app.resources.limits.memory=%s is too little: %d MiB for uploads (a post of limits.files × limits.fileSize, 96 at the least), 170 for each of %s cores that decode, and 96 for everything else are %dMi." $memory $uploads $cpu $needed) -}}
   {{- end -}}
 {{- end -}}
 {{- $slugs := list -}}
