@@ -15,6 +15,7 @@ use reqwest::{
 };
 use scraper::{Html, Selector};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
 /// Longer than any limit of the board, so that it is the board which gives up.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -236,6 +237,27 @@ impl Answer {
     pub fn expect(&self, status: StatusCode) -> Result<&Self> {
         ensure!(self.status == status, "the answer is {}, not {status}:\n{}", self.status, self.text());
         Ok(self)
+    }
+
+    /// Checks that it says "come back in a moment", in the form that was asked for.
+    pub fn expect_polite_refusal(&self, accept: &str) -> Result<()> {
+        self.expect(StatusCode::SERVICE_UNAVAILABLE)?;
+        let seconds: u32 = self.header("Retry-After").parse().context("Retry-After is not a number of seconds")?;
+        ensure!((1..=60).contains(&seconds), "Retry-After is {seconds}");
+        let declared = self.header("Content-Type");
+        if accept == JSON {
+            ensure!(declared.starts_with("application/problem+json"), "a program got {declared}");
+            let problem: Value = self.json()?;
+            ensure!(problem.get("status").and_then(Value::as_u64) == Some(503), "the problem is {problem}");
+            for field in ["type", "title", "detail", "code"] {
+                let text = problem.get(field).and_then(Value::as_str).unwrap_or_default();
+                ensure!(!text.is_empty(), "the problem has no {field}: {problem}");
+            }
+        } else if accept == HTML {
+            ensure!(declared.starts_with("text/html"), "a browser got {declared}");
+            ensure!(self.count("h1")? == 1, "the page has no heading:\n{}", self.text());
+        }
+        Ok(())
     }
 
     /// The body as text.

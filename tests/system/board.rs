@@ -250,26 +250,6 @@ pub(crate) fn text(object: &Value, field: &str) -> Result<String> {
     value.map(str::to_owned).with_context(|| format!("no text {field:?} in {object}"))
 }
 
-/// Checks that an answer says "come back in a moment" in the form that was asked for.
-pub(crate) fn is_polite(answer: &Answer, accept: &str) -> Result<()> {
-    answer.expect(StatusCode::SERVICE_UNAVAILABLE)?;
-    let seconds: u32 = answer.header("Retry-After").parse().context("Retry-After is not a number of seconds")?;
-    ensure!((1..=60).contains(&seconds), "Retry-After is {seconds}");
-    let declared = answer.header("Content-Type");
-    if accept == JSON {
-        ensure!(declared.starts_with("application/problem+json"), "a program got {declared}");
-        let problem: Value = answer.json()?;
-        ensure!(number(&problem, "status") == Some(503), "the problem is {problem}");
-        for field in ["type", "title", "detail", "code"] {
-            ensure!(!text(&problem, field)?.is_empty(), "the problem has no {field}: {problem}");
-        }
-    } else {
-        ensure!(declared.starts_with("text/html"), "a browser got {declared}");
-        ensure!(answer.count("h1")? == 1, "the page has no heading:\n{}", answer.text());
-    }
-    Ok(())
-}
-
 /// Waits until something is so. The limit is for what never happens.
 pub(crate) async fn wait_until<F>(what: &str, mut condition: impl FnMut() -> F) -> Result<()>
 where

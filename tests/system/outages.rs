@@ -11,7 +11,7 @@ use triptych_tests::{
     http::{HTML, JSON, Posted},
 };
 
-use crate::board::{Board, find_post, is_polite, json, small_picture, text, thread_path, wait_until};
+use crate::board::{Board, find_post, json, small_picture, text, thread_path, wait_until};
 
 /// How long what is stopped stays away.
 const OUTAGE: Duration = Duration::from_secs(5);
@@ -66,14 +66,14 @@ async fn refuses_politely(site: &Visitor, slug: &str, thread: i64, comment: &str
     ];
     let reading = pages.iter().map(|(accept, path)| async move {
         let answer = in_time("a page in an outage", site.accepting(accept).get(path)).await?;
-        is_polite(&answer, accept).with_context(|| site.url(path))
+        answer.expect_polite_refusal(accept).with_context(|| site.url(path))
     });
     refused += try_join_all(reading).await?.len();
     let form = Form::reply(thread, comment).field("name", "Somebody").field("sub", "A subject");
     for form in [form.clone(), form.picture(&small_picture(1)?)] {
         for accept in [HTML, JSON] {
             let answer = in_time("a post in an outage", site.accepting(accept).post(slug, &form)).await?;
-            is_polite(&answer, accept).with_context(|| format!("a post to {}", site.url("")))?;
+            answer.expect_polite_refusal(accept).with_context(|| format!("a post to {}", site.url("")))?;
             if accept == HTML {
                 has_what_was_typed(&answer, comment)?;
             }
@@ -159,7 +159,7 @@ async fn insist(site: &Visitor, form: &Form) -> Result<Posted> {
         if answer.status == StatusCode::CREATED {
             return answer.json();
         }
-        is_polite(&answer, JSON)?;
+        answer.expect_polite_refusal(JSON)?;
         ensure!(start.elapsed() < crate::board::LIMIT, "the post is still refused after {tries} times");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -244,7 +244,7 @@ async fn while_postgres_hangs_everybody_is_told_so_and_everything_comes_back_by_
     let loading = sites.iter().flat_map(|site| pictures.iter().map(move |path| (site, path)));
     let loading = loading.map(|(site, path)| async move {
         let answer = in_time("a picture in an outage", site.accepting(HTML).get(path)).await?;
-        is_polite(&answer, HTML).with_context(|| site.url(path))
+        answer.expect_polite_refusal(HTML).with_context(|| site.url(path))
     });
     assert_eq!(try_join_all(loading).await?.len(), sites.len() * 2, "pictures that were refused");
     in_time("the probes in an outage", is_alive_and_ready(&board)).await?;
@@ -281,7 +281,7 @@ async fn a_replica_that_starts_in_an_outage_becomes_ready_when_it_is_over() -> R
         assert!(!ready.text().trim().is_empty(), "readiness does not say why not");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    is_polite(&visitor.get(&format!("/b/res/{thread}.html")).await?, HTML)?;
+    visitor.get(&format!("/b/res/{thread}.html")).await?.expect_polite_refusal(HTML)?;
     let pid = late.pid();
     board.postgres.start().await?;
     late.wait_ready().await?;
@@ -320,7 +320,7 @@ async fn without_the_picture_store_texts_are_posted_and_pictures_are_told_to_com
             let form = form.picture(&small_picture(seed)?);
             for accept in [HTML, JSON] {
                 let answer = in_time("an upload in an outage", site.accepting(accept).post("b", &form)).await?;
-                is_polite(&answer, accept).with_context(|| format!("an upload to {}", site.url("")))?;
+                answer.expect_polite_refusal(accept).with_context(|| format!("an upload to {}", site.url("")))?;
                 if accept == HTML {
                     has_what_was_typed(&answer, "with a picture")?;
                 }
@@ -335,7 +335,7 @@ async fn without_the_picture_store_texts_are_posted_and_pictures_are_told_to_com
         assert_eq!(kept.body, picture.body, "the picture that nginx has");
         for site in &sites {
             let missing = in_time("a picture in an outage", site.accepting(HTML).get(&uncached)).await?;
-            is_polite(&missing, HTML).context("a picture that nobody has")?;
+            missing.expect_polite_refusal(HTML).context("a picture that nobody has")?;
         }
         is_alive_and_ready(&board).await?;
     }

@@ -14,7 +14,7 @@ use triptych_tests::{
     pictures::{self, Picture},
 };
 
-use crate::board::{Board, RawPost, is_polite, metric, small_picture, wait_until};
+use crate::board::{Board, RawPost, metric, small_picture, wait_until};
 
 const MIB: usize = 1 << 20;
 /// What a replica may have used at its worst: itself, 8 MiB of uploads a few times over, and two pictures being
@@ -75,7 +75,7 @@ async fn more_uploads_than_memory_holds_wait_or_come_back_and_reading_goes_on() 
     let form = Form::reply(thread, "one too many").picture(&variant(&photograph, SLOW)?);
     for accept in [HTML, JSON] {
         let answer = visitor.accepting(accept).post("b", &form).await?;
-        is_polite(&answer, accept).context("an upload for which there is no memory")?;
+        answer.expect_polite_refusal(accept).context("an upload for which there is no memory")?;
         if accept == HTML {
             let typed = answer.texts("textarea[name=com]")?;
             assert!(typed.iter().any(|typed| typed.trim() == "one too many"), "what was typed is lost: {typed:?}");
@@ -118,7 +118,7 @@ async fn more_uploads_than_memory_holds_wait_or_come_back_and_reading_goes_on() 
         if answer.status == StatusCode::CREATED {
             made += 1;
         } else {
-            is_polite(&answer, JSON)?;
+            answer.expect_polite_refusal(JSON)?;
             refused += 1;
         }
     }

@@ -14,7 +14,6 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use hyper::StatusCode;
-use serde_json::Value;
 
 use super::{
     client::{Ask, Client},
@@ -191,21 +190,4 @@ pub(crate) fn accepted(answer: &Answer) -> Result<i64> {
         }
         status => bail!("{status}"),
     }
-}
-
-/// Checks that an answer says "come back in a moment", in the form that was asked for.
-pub(crate) fn is_polite(answer: &Answer, accept: &str) -> Result<()> {
-    answer.expect(StatusCode::SERVICE_UNAVAILABLE)?;
-    let seconds: u32 = answer.header("Retry-After").parse().context("Retry-After is not a number of seconds")?;
-    ensure!((1..=60).contains(&seconds), "Retry-After is {seconds}");
-    let declared = answer.header("Content-Type");
-    if accept == JSON {
-        ensure!(declared.starts_with("application/problem+json"), "a program got {declared}");
-        let problem: Value = answer.json()?;
-        ensure!(problem.get("status").and_then(Value::as_u64) == Some(503), "the problem is {problem}");
-    } else if accept == crate::http::HTML {
-        ensure!(declared.starts_with("text/html"), "a browser got {declared}");
-        ensure!(answer.count("h1")? == 1, "the page has no heading");
-    }
-    Ok(())
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::{
-    board::{Board, SLUG, accepted, is_polite, thread_path},
+    board::{Board, SLUG, accepted, thread_path},
     client::{Ask, Client, Failure, told},
     kubectl::LIMIT,
     ledger::{Hash, hash, number, posts},
@@ -243,7 +243,7 @@ impl Done {
                 }
                 Err(error) => client.judged(at, ask, &format!("{error:#}: {}", told(&answer))),
             },
-            Ok(answer) => match is_polite(&answer, ask.accept) {
+            Ok(answer) => match answer.expect_polite_refusal(ask.accept) {
                 Ok(()) if shared.tolerance != Tolerance::Nothing => {
                     self.refused += 1;
                     return None;
