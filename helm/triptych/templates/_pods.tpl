@@ -55,6 +55,16 @@ topologySpreadConstraints:
     {{- toYaml .root.Values.jobs.resources | nindent 4 }}
 {{- end -}}
 
+{{/* The container of a one-shot command that works on the data: (dict "root" $ "command" "gc"). */}}
+{{- define "triptych.storageCommand" -}}
+{{- include "triptych.oneShot" (dict "root" .root "name" .command "args" (list .command)) }}
+  {{- include "triptych.environment" . | nindent 2 }}
+  {{- with .root.Values.app.extraVolumeMounts }}
+  volumeMounts:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
 {{/* A HorizontalPodAutoscaler: (dict "root" $ "component" "app"). */}}
 {{- define "triptych.autoscaler" -}}
 {{- $name := printf "%s-%s" (include "triptych.fullname" .root) .component -}}
