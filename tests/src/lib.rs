@@ -7,6 +7,7 @@
 //! Nothing here knows how the application works: it is a binary with an environment and some URLs.
 
 pub mod account;
+pub mod asked_to_stop;
 pub mod bench;
 pub mod cluster;
 pub mod http;

@@ -7,8 +7,10 @@ use std::{
 
 use anyhow::Result;
 use clap::Parser as _;
-use tokio::signal::unix::{SignalKind, signal};
-use triptych_tests::cluster::{self, Options};
+use triptych_tests::{
+    asked_to_stop::AskedToStop,
+    cluster::{self, Options},
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -23,15 +25,6 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<bool> {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [interrupt, terminate, hangup] = kinds.map(signal);
-    let (mut interrupt, mut terminate, mut hangup) = (interrupt?, terminate?, hangup?);
-    let stop = async move || {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    };
-    cluster::run(options, stop).await
+    let mut asked_to_stop = AskedToStop::new()?;
+    cluster::run(options, async move || asked_to_stop.wait().await).await
 }

@@ -13,8 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use triptych_tests::Stack;
+use triptych_tests::{Stack, asked_to_stop::AskedToStop};
 
 /// A replica that ends sooner than this after its start, so many times in a row, will not get better.
 const QUICK: Duration = Duration::from_secs(5);
@@ -178,25 +177,5 @@ fn lock(data: &Path) -> Result<File> {
             )
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
-    }
-}
-
-/// Ctrl-C, `kill`, or a closed terminal.
-struct AskedToStop([Signal; 3]);
-
-impl AskedToStop {
-    fn new() -> Result<Self> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [interrupt, terminate, hangup] = kinds.map(signal);
-        Ok(Self([interrupt?, terminate?, hangup?]))
-    }
-
-    async fn wait(&mut self) {
-        let Self([interrupt, terminate, hangup]) = self;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }
