@@ -11,14 +11,14 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use url::Url;
 
+use crate::assets::Assets;
 use crate::config::variables::{Command as Reads, environment, reference, unknown};
 use crate::config::{self, CollectConfig, LogConfig, MigrateConfig, Problems, ServeConfig};
-use crate::credentials::{self, Wanted};
 use crate::error::AppError;
 use crate::service::{collecting, configuring};
-use crate::smoke::{self, Sites};
 use crate::store::{self, Store};
-use crate::web::assets::Assets;
+use crate::tools::credentials::{self, Wanted};
+use crate::tools::smoke::{self, Sites};
 use crate::{db, server, telemetry};
 
 /// An image board whose replicas always show the same thing.

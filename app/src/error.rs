@@ -1,6 +1,7 @@
-//! What a request may end with instead of an answer. The edge (`web::errors`) turns it into a page or problem JSON.
+//! What a request may end with instead of an answer. `web` turns it into a page or problem JSON, with a status and words.
 
-use crate::domain::{Refusal, RefusalKind};
+use crate::domain::Refusal;
+use crate::media::MediaError;
 use crate::{db, store};
 
 /// The one error of use cases and handlers.
@@ -9,6 +10,14 @@ pub enum AppError {
     /// Refused, and the sender is told why.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A file cannot be posted, and the sender is told why.
+    #[error("a picture was refused: {error}")]
+    PictureRefused {
+        /// What is wrong with it.
+        error: MediaError,
+        /// Which of several files it was: its position from 1, and its name, cleaned for display.
+        file: Option<(usize, String)>,
+    },
     /// Something we need does not answer. Told as "come back in a moment", logged with the cause.
     #[error("{what} is not available: {cause}")]
     Unavailable {
@@ -25,92 +34,16 @@ pub enum AppError {
     Internal(String),
 }
 
-/// After how many seconds a client is asked to come back.
-pub const RETRY_AFTER_SECONDS: u32 = 2;
-
 impl AppError {
-    /// Too much to do at this moment.
-    #[must_use]
-    pub fn busy() -> Self {
-        Refusal::new(
-            RefusalKind::Unavailable,
-            "busy",
-            "Too many pictures are being worked on at this moment. Nothing was posted; try again in a few seconds.",
-        )
-        .into()
-    }
-
-    /// Too many posts at this moment.
-    #[must_use]
-    pub fn overloaded() -> Self {
-        Refusal::new(
-            RefusalKind::Unavailable,
-            "overloaded",
-            "Too many people are posting at this moment. Nothing was posted; try again in a few seconds.",
-        )
-        .into()
-    }
-
-    /// The status that the edge answers with.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        match self {
-            Self::Refused(refusal) => match refusal.kind {
-                RefusalKind::Malformed => 400,
-                RefusalKind::Forbidden => 403,
-                RefusalKind::NotFound => 404,
-                RefusalKind::MethodNotAllowed => 405,
-                RefusalKind::TooLarge => 413,
-                RefusalKind::UnsupportedMedia => 415,
-                RefusalKind::Invalid => 422,
-                RefusalKind::Unavailable => 503,
-            },
-            Self::Unavailable { .. } | Self::OutcomeUnknown(_) => 503,
-            Self::Internal(_) => 500,
-        }
-    }
-
     /// The stable code for programs.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub const fn code(&self) -> &'static str {
         match self {
-            Self::Refused(refusal) => refusal.code,
+            Self::Refused(refusal) => refusal.code(),
+            Self::PictureRefused { error, .. } => error.code(),
             Self::Unavailable { .. } => "unavailable",
             Self::OutcomeUnknown(_) => "outcome_unknown",
             Self::Internal(_) => "internal",
-        }
-    }
-
-    /// A heading.
-    #[must_use]
-    pub fn title(&self) -> &'static str {
-        match self.status() {
-            400 => "That request cannot be read",
-            403 => "Not allowed",
-            404 => "Not found",
-            405 => "Not possible here",
-            413 => "Too large",
-            415 => "Not a picture we can show",
-            422 => "Something is missing or wrong",
-            503 => "Back in a moment",
-            _ => "Something went wrong",
-        }
-    }
-
-    /// Whole sentences for people, without anything that only an operator should see.
-    #[must_use]
-    pub fn detail(&self) -> String {
-        match self {
-            Self::Refused(refusal) => refusal.detail.clone(),
-            Self::Unavailable { what, .. } => {
-                format!("{what} does not answer at this moment. Nothing was lost; try again in a few seconds.")
-            }
-            Self::OutcomeUnknown(_) => {
-                "The database went away in the moment in which your post was written. It may be \
-                                        there or not; sending this form again is safe, it will not be there twice."
-                    .to_owned()
-            }
-            Self::Internal(_) => "This is our fault. It has been logged under the number below.".to_owned(),
         }
     }
 }

@@ -1,23 +1,25 @@
 //! Triptych, an image board whose replicas always show the same thing. `ARCHITECTURE.md` is the map.
 //!
-//! Imports run one way: `domain`, `markup` ← `db`, `store`, `media` ← `service`, `live` ← `web`, `server`, `cli`.
+//! Imports run one way: `domain`, `markup`, `representation` ← `db`, `store`, `media`, `assets` ← `service`, `live` ←
+//! `web` ← `server` ← `cli`. `tools` are programs beside the board that `cli` starts.
 
+pub mod assets;
 pub mod cli;
 pub mod config;
-pub mod credentials;
 pub mod db;
 pub mod domain;
 pub mod error;
+pub mod hashing;
 pub mod lifecycle;
 pub mod live;
 pub mod markup;
 pub mod media;
 pub mod metrics;
-pub mod secret;
+pub mod representation;
 pub mod server;
 pub mod service;
-pub mod smoke;
 pub mod state;
 pub mod store;
 pub mod telemetry;
+pub mod tools;
 pub mod web;

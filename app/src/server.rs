@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::ServeConfig;
 use crate::db;
-use crate::db::versions::Subject;
+use crate::db::versions::Scope;
 use crate::error::AppError;
 use crate::service::configuring;
 use crate::state::AppState;
@@ -122,8 +122,8 @@ async fn prepare(state: &AppState) -> Result<bool, AppError> {
         return Ok(false);
     }
     drop(connection);
-    configuring::show_face(&state.pool, &state.face).await?;
-    if let Some(version) = state.versions.check(Subject::Site).await? {
+    configuring::announce_fingerprint(&state.pool, &state.fingerprint).await?;
+    if let Some(version) = state.versions.check(Scope::Site).await? {
         state.boards.at(version.site).await?;
     }
     Ok(true)

@@ -7,22 +7,22 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::assets::Assets;
 use crate::config::ServeConfig;
 use crate::db::{self, PgPool};
+use crate::hashing::KeyedHasher;
 use crate::lifecycle::Readiness;
-use crate::live::{BoardDirectory, Pages, Versions};
+use crate::live::{BoardDirectory, PageCache, Versions};
 use crate::media;
 use crate::metrics::Metrics;
-use crate::secret::Keyed;
 use crate::service::posting::{PictureStorage, Posting};
 use crate::store::Store;
-use crate::web::assets::Assets;
 
 /// Room for a few hundred forms without pictures.
-const TEXT_MEMORY_KIBIBYTES: usize = 16 << 10;
+const TEXT_MEMORY_KIB: usize = 16 << 10;
 
-/// The build, and every setting that a page or document shows.
-fn face(config: &ServeConfig) -> String {
+/// Of the build, and of every setting that a page or document shows.
+fn fingerprint(config: &ServeConfig) -> String {
     let mut hasher = DefaultHasher::new();
     env!("TRIPTYCH_BUILD").hash(&mut hasher);
     format!("{:?} {:?} {:?}", config.title, config.posts, config.boards).hash(&mut hasher);
@@ -39,21 +39,21 @@ pub struct AppState {
     /// The blob store.
     pub store: Store,
     /// Keyed hashes.
-    pub keyed: Keyed,
+    pub hasher: KeyedHasher,
     /// Version checks.
     pub versions: Versions,
     /// The boards.
     pub boards: BoardDirectory,
     /// Rendered pages.
-    pub pages: Pages,
+    pub pages: PageCache,
     /// Makes posts.
     pub posting: Posting,
-    /// A permit a kibibyte of upload that may be in memory.
+    /// A permit per KiB of upload that may be in memory.
     pub upload_memory: Arc<Semaphore>,
     /// The same for forms that are too small to hold a picture of any size.
     pub text_memory: Arc<Semaphore>,
     /// Tells how pages of this replica look from how those of another build or with other settings do.
-    pub face: String,
+    pub fingerprint: String,
     /// The main runtime, which ends last: connections to Postgres and S3 are opened on it.
     pub runtime: Handle,
     /// Style sheet and icon.
@@ -71,7 +71,7 @@ impl AppState {
     pub fn new(config: ServeConfig) -> Result<Self, db::Error> {
         let pool = db::pool(&config.database.url, config.database.connections)?;
         let store = Store::new(&config.store);
-        let keyed = Keyed::new(&config.secret);
+        let hasher = KeyedHasher::new(&config.secret);
         let tasks = TaskTracker::new();
         let connections = usize::try_from(config.database.connections).unwrap_or(usize::MAX);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -79,7 +79,7 @@ impl AppState {
         let posting = Posting {
             pool: pool.clone(),
             pictures: PictureStorage::new(pool.clone(), store.clone(), decoding),
-            keyed: keyed.clone(),
+            hasher: hasher.clone(),
             limits: config.boards,
             runtime: Handle::current(),
             tasks: tasks.clone(),
@@ -88,10 +88,10 @@ impl AppState {
         Ok(Self {
             versions: Versions::start(pool.clone()),
             boards: BoardDirectory::new(pool.clone()),
-            pages: Pages::new(config.page_cache_bytes),
+            pages: PageCache::new(config.page_cache_bytes, cores, Handle::current()),
             upload_memory: Arc::new(Semaphore::new(config.upload_memory_bytes / 1024)),
-            text_memory: Arc::new(Semaphore::new(TEXT_MEMORY_KIBIBYTES)),
-            face: face(&config),
+            text_memory: Arc::new(Semaphore::new(TEXT_MEMORY_KIB)),
+            fingerprint: fingerprint(&config),
             runtime: Handle::current(),
             assets: Assets::new(),
             metrics: Metrics::default(),
@@ -99,7 +99,7 @@ impl AppState {
             config,
             pool,
             store,
-            keyed,
+            hasher,
             posting,
             tasks,
         })

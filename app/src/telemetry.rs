@@ -4,17 +4,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogConfig;
 
-/// Why a filter cannot be used, for the list of configuration errors.
-pub fn check_filter(filter: &str) -> Result<(), String> {
-    EnvFilter::try_new(filter).map(drop).map_err(|error| error.to_string())
-}
-
 /// Starts logging. Only the first call has an effect.
 pub fn start(config: &LogConfig) {
     let filter = EnvFilter::new(&config.filter);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     let started = if config.json {
-        subscriber.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        subscriber.json().flatten_event(true).with_span_list(false).try_init()
     } else {
         subscriber.try_init()
     };

@@ -15,7 +15,7 @@ use api_server::ApiServer;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use triptych::credentials::{PATIENCE, Wanted, ensure};
+use triptych::tools::credentials::{PATIENCE, Wanted, ensure};
 
 const KEYS: [&str; 3] = ["secret", "postgresql-password", "minio-password"];
 

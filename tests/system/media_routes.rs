@@ -47,7 +47,7 @@ fn sites(stack: &Stack) -> Result<[String; 2]> {
 
 fn check_headers(answer: &Answer) -> Result<()> {
     for (name, wanted) in [
-        ("Cache-Control", "public, max-age=31536000, immutable"),
+        ("Cache-Control", "public, max-age=31536000, s-maxage=60, immutable"),
         ("Content-Security-Policy", PICTURE_POLICY),
         ("X-Content-Type-Options", "nosniff"),
         ("Access-Control-Allow-Origin", "*"),

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
+use tracing_subscriber::EnvFilter;
 use url::Url;
 
 pub use reader::Problems;
-use reader::Reader;
+use reader::VariableReader;
 
-use crate::domain::{BoardList, PostLimits};
+use crate::domain::{ConfiguredBoards, PostLimits};
 use crate::media::Limits;
 
 /// Everything that `triptych serve` needs.
@@ -68,7 +69,7 @@ pub struct MigrateConfig {
     /// The blob store.
     pub store: StoreConfig,
     /// The boards to make.
-    pub boards: BoardList,
+    pub boards: ConfiguredBoards,
     /// How long to wait for Postgres and the blob store to come up.
     pub wait: Duration,
 }
@@ -130,6 +131,14 @@ pub struct BoardLimits {
     pub bump_limit: u32,
 }
 
+impl BoardLimits {
+    /// Threads of a board that are not archived, at the most.
+    #[must_use]
+    pub fn live_threads(&self) -> i64 {
+        i64::from(self.pages) * i64::from(self.threads_per_page)
+    }
+}
+
 /// Longer than an upload can take from putting its objects to committing their rows.
 const LEAST_GRACE: Duration = Duration::from_mins(10);
 
@@ -139,12 +148,12 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 impl ServeConfig {
     /// Reads the configuration of a replica.
     pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
-        let mut reader = Reader::new(lookup);
+        let mut reader = VariableReader::new(lookup);
         let config = Self::collect(&mut reader);
         reader.finish(config)
     }
 
-    fn collect(reader: &mut Reader<'_>) -> Option<Self> {
+    fn collect(reader: &mut VariableReader<'_>) -> Option<Self> {
         // Every variable is read before the first `?`, so that every problem is found.
         let log = log(reader);
         let listen = reader.parse("TRIPTYCH_LISTEN");
@@ -203,7 +212,7 @@ impl ServeConfig {
 impl MigrateConfig {
     /// Reads the configuration of a migration.
     pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
-        let mut reader = Reader::new(lookup);
+        let mut reader = VariableReader::new(lookup);
         let (log, database, store) = (log(&mut reader), database(&mut reader), store(&mut reader));
         let (boards, wait) = (reader.parse("TRIPTYCH_BOARDS"), reader.seconds("TRIPTYCH_MIGRATE_WAIT"));
         let config = (|| Some(Self { log: log?, database: database?, store: store?, boards: boards?, wait: wait? }))();
@@ -214,7 +223,7 @@ impl MigrateConfig {
 impl CollectConfig {
     /// Reads the configuration of a collection.
     pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
-        let mut reader = Reader::new(lookup);
+        let mut reader = VariableReader::new(lookup);
         let (log, database, store) = (log(&mut reader), database(&mut reader), store(&mut reader));
         let grace = reader.seconds("TRIPTYCH_GC_GRACE");
         if grace.is_some_and(|grace| grace < LEAST_GRACE) {
@@ -230,7 +239,7 @@ impl CollectConfig {
 
 /// The address that `triptych healthcheck` asks: the replica of this machine.
 pub fn healthcheck_address(lookup: Lookup<'_>) -> Result<SocketAddr, Problems> {
-    let mut reader = Reader::new(lookup);
+    let mut reader = VariableReader::new(lookup);
     let address = reader.parse("TRIPTYCH_LISTEN").map(|mut address: SocketAddr| {
         if address.ip().is_unspecified() {
             address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
@@ -240,9 +249,9 @@ pub fn healthcheck_address(lookup: Lookup<'_>) -> Result<SocketAddr, Problems> {
     reader.finish(address)
 }
 
-fn log(reader: &mut Reader<'_>) -> Option<LogConfig> {
-    let filter = reader.checked("TRIPTYCH_LOG", |filter| match crate::telemetry::check_filter(filter) {
-        Ok(()) => Ok(filter.to_owned()),
+fn log(reader: &mut VariableReader<'_>) -> Option<LogConfig> {
+    let filter = reader.checked("TRIPTYCH_LOG", |filter| match EnvFilter::try_new(filter) {
+        Ok(_) => Ok(filter.to_owned()),
         Err(error) => Err(format!("is {filter:?}: {error}")),
     });
     let json = reader.checked("TRIPTYCH_LOG_FORMAT", |format| match format {
@@ -253,13 +262,13 @@ fn log(reader: &mut Reader<'_>) -> Option<LogConfig> {
     Some(LogConfig { filter: filter?, json: json? })
 }
 
-fn database(reader: &mut Reader<'_>) -> Option<DatabaseConfig> {
+fn database(reader: &mut VariableReader<'_>) -> Option<DatabaseConfig> {
     let url = reader.checked_secret("TRIPTYCH_DATABASE_URL", crate::db::check_url);
     let connections = reader.number("TRIPTYCH_DATABASE_CONNECTIONS", 2..=1000);
     Some(DatabaseConfig { url: url?, connections: connections? })
 }
 
-fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
+fn store(reader: &mut VariableReader<'_>) -> Option<StoreConfig> {
     let endpoint = reader.checked("TRIPTYCH_S3_ENDPOINT", |text| {
         Url::parse(text)
             .ok()
@@ -279,7 +288,7 @@ fn store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
     })
 }
 
-fn post_limits(reader: &mut Reader<'_>) -> Option<PostLimits> {
+fn post_limits(reader: &mut VariableReader<'_>) -> Option<PostLimits> {
     let files = reader.number("TRIPTYCH_MAX_FILES", 1..=20);
     let file_bytes = reader.bytes("TRIPTYCH_MAX_FILE_SIZE");
     let comment_chars = reader.number("TRIPTYCH_MAX_COMMENT", 1..=100_000);
@@ -292,14 +301,14 @@ fn post_limits(reader: &mut Reader<'_>) -> Option<PostLimits> {
     })
 }
 
-fn board_limits(reader: &mut Reader<'_>) -> Option<BoardLimits> {
+fn board_limits(reader: &mut VariableReader<'_>) -> Option<BoardLimits> {
     let threads_per_page = reader.number("TRIPTYCH_THREADS_PER_PAGE", 1..=100);
     let pages = reader.number("TRIPTYCH_PAGES", 1..=100);
     let bump_limit = reader.number("TRIPTYCH_BUMP_LIMIT", 1..=1_000_000);
     Some(BoardLimits { threads_per_page: threads_per_page?, pages: pages?, bump_limit: bump_limit? })
 }
 
-fn picture_limits(reader: &mut Reader<'_>) -> Option<Limits> {
+fn picture_limits(reader: &mut VariableReader<'_>) -> Option<Limits> {
     let side = reader.number("TRIPTYCH_MAX_SIDE", 1..=65_535);
     let pixels = reader.number("TRIPTYCH_MAX_PIXELS", 1..=1_000_000_000);
     let decoded_bytes = reader.bytes("TRIPTYCH_MAX_DECODED_SIZE");

@@ -26,12 +26,12 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-pub(super) struct Reader<'a> {
+pub(super) struct VariableReader<'a> {
     lookup: Lookup<'a>,
     problems: Vec<String>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> VariableReader<'a> {
     pub(super) fn new(lookup: Lookup<'a>) -> Self {
         Self { lookup, problems: Vec::new() }
     }

@@ -61,11 +61,12 @@ pub async fn configure(connection: &mut PgConnection, boards: &[BoardSettings]) 
     Ok(changed)
 }
 
-/// Says what face replicas give to pages from now on. If it is another one than before, every page has changed.
-pub async fn show_face(connection: &mut PgConnection, face: &str) -> Result<(), Error> {
+/// Announces the fingerprint that replicas render pages with from now on (column `face`). If it is another one than
+/// before, every page has changed.
+pub async fn announce_fingerprint(connection: &mut PgConnection, fingerprint: &str) -> Result<(), Error> {
     sqlx::query!(
         "update site_state set face = $1, version = version + 1, changed_at = clock_timestamp() where face <> $1",
-        face,
+        fingerprint,
     )
     .execute(connection)
     .await

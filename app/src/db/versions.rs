@@ -7,7 +7,7 @@ use crate::domain::{BoardId, PostNo};
 
 /// What has a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Subject {
+pub enum Scope {
     /// All boards together.
     Site,
     /// The index and the catalogue of a board.
@@ -19,11 +19,11 @@ pub enum Subject {
 /// How far something had changed at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
-    /// Version of what every page shows: the boards, and the face of the site.
+    /// Version of what every page shows: the boards, and how replicas render.
     pub site: i64,
-    /// Grows with every change of the subject.
+    /// Grows with every change of the scope.
     pub number: i64,
-    /// When the subject, or what every page shows, last changed.
+    /// When the scope, or what every page shows, last changed.
     pub changed_at: DateTime<Utc>,
     /// The last change is more than ten seconds old: no transaction is still on its way to commit another change
     /// with an equal time, counted in seconds.
@@ -32,17 +32,40 @@ pub struct Version {
     pub board: Option<BoardId>,
 }
 
-/// The present version of each subject, all read in one statement; `None` for those that do not exist.
-pub async fn current(connection: &mut PgConnection, subjects: &[Subject]) -> Result<Vec<Option<Version>>, Error> {
+/// What tells one version of something from every other one. The time of the change belongs to it: a database that was
+/// restored, or failed over to a replica that lagged behind, gives out numbers a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    site: i64,
+    number: i64,
+    changed_at: i64,
+}
+
+impl std::fmt::Display for Stamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{:x}", self.site, self.number, self.changed_at)
+    }
+}
+
+impl Version {
+    /// What tells it from every other version of the same thing.
+    #[must_use]
+    pub const fn stamp(&self) -> Stamp {
+        Stamp { site: self.site, number: self.number, changed_at: self.changed_at.timestamp_micros() }
+    }
+}
+
+/// The present version of each scope, all read in one statement; `None` for those that do not exist.
+pub async fn current(connection: &mut PgConnection, scopes: &[Scope]) -> Result<Vec<Option<Version>>, Error> {
     let (mut threads, mut boards) = (Vec::new(), Vec::new());
-    for subject in subjects {
-        match subject {
-            Subject::Thread(no) => threads.push(no.0),
-            Subject::Board(id) => boards.push(id.0),
-            Subject::Site => {}
+    for scope in scopes {
+        match scope {
+            Scope::Thread(no) => threads.push(no.0),
+            Scope::Board(id) => boards.push(id.0),
+            Scope::Site => {}
         }
     }
-    let whole_site = subjects.contains(&Subject::Site);
+    let whole_site = scopes.contains(&Scope::Site);
     let rows = sqlx::query!(
         r#"
         with changed as (
@@ -65,11 +88,11 @@ pub async fn current(connection: &mut PgConnection, subjects: &[Subject]) -> Res
     )
     .fetch_all(connection)
     .await?;
-    let version_of = |subject: &Subject| {
-        let row = rows.iter().find(|row| match subject {
-            Subject::Thread(no) => row.thread_no == Some(no.0),
-            Subject::Board(id) => row.thread_no.is_none() && row.board_id == Some(id.0),
-            Subject::Site => row.board_id.is_none(),
+    let version_of = |scope: &Scope| {
+        let row = rows.iter().find(|row| match scope {
+            Scope::Thread(no) => row.thread_no == Some(no.0),
+            Scope::Board(id) => row.thread_no.is_none() && row.board_id == Some(id.0),
+            Scope::Site => row.board_id.is_none(),
         })?;
         Some(Version {
             site: row.site,
@@ -79,5 +102,5 @@ pub async fn current(connection: &mut PgConnection, subjects: &[Subject]) -> Res
             board: row.board_id.map(BoardId),
         })
     };
-    Ok(subjects.iter().map(version_of).collect())
+    Ok(scopes.iter().map(version_of).collect())
 }

@@ -37,14 +37,18 @@ pub struct BoardSettings {
     pub locked: bool,
 }
 
-/// First parts of paths that mean something else than a board.
-const RESERVED: [&str; 9] = ["static", "media", "thumb", "search", "error", "livez", "readyz", "admin", "boards"];
+/// First parts of paths that mean something else than a board, or will: a board that had such a name would lose its
+/// address with the release that needs it.
+const RESERVED: [&str; 24] = [
+    "about", "account", "admin", "api", "boards", "error", "events", "faq", "feed", "help", "livez", "login", "logout",
+    "manage", "media", "metrics", "mod", "readyz", "rules", "search", "static", "stats", "thumb", "traffic",
+];
 
 /// The boards in `TRIPTYCH_BOARDS`, in the order in which the site shows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BoardList(pub Vec<BoardSettings>);
+pub struct ConfiguredBoards(pub Vec<BoardSettings>);
 
-impl std::str::FromStr for BoardList {
+impl std::str::FromStr for ConfiguredBoards {
     type Err = String;
 
     /// Parses a JSON list and names the first thing that is wrong with it.
@@ -80,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_list_of_boards_is_read_in_order() {
-        let list: BoardList =
+        let list: ConfiguredBoards =
             r#"[{"slug":"b","title":"Random"},{"slug":"kor","title":"한국어","locked":true}]"#.parse().unwrap();
         assert_eq!(list.0.iter().map(|board| board.slug.as_str()).collect::<Vec<_>>(), ["b", "kor"]);
         assert!(list.0[1].locked);
@@ -97,7 +101,7 @@ mod tests {
             (r#"[{"slug":"b","title":" "}]"#, "no title"),
             (r#"[{"slug":"b","title":"x"},{"slug":"b","title":"y"}]"#, "twice"),
         ] {
-            let error = json.parse::<BoardList>().unwrap_err();
+            let error = json.parse::<ConfiguredBoards>().unwrap_err();
             assert!(error.contains(told), "{json}: {error}");
         }
     }

@@ -6,7 +6,7 @@ pub mod post;
 pub mod refusal;
 pub mod submission;
 
-pub use board::{Board, BoardId, BoardList, BoardSettings};
+pub use board::{Board, BoardId, BoardSettings, ConfiguredBoards};
 pub use picture::{Attachment, Picture, PictureKind};
 pub use post::{Post, PostNo, Thread, ThreadPosts};
 pub use refusal::{Refusal, RefusalKind};

@@ -1,7 +1,7 @@
 //! What a visitor sends, and the rules it has to keep before anything is done with it.
 
 use super::post::PostNo;
-use crate::domain::refusal::Refusal;
+use super::refusal::{Refusal, TextField};
 
 /// The limits that a post has to keep, shown beside its form.
 #[derive(Debug, Clone)]
@@ -60,10 +60,10 @@ impl PostText {
     /// # Errors
     /// A character that no text may hold, or a field that is too long.
     pub fn new(draft: &Draft, limits: &PostLimits) -> Result<Self, Refusal> {
-        let comment = field("comment", &draft.comment, limits.comment_chars, true)?.unwrap_or_default();
+        let comment = field(TextField::Comment, &draft.comment, limits.comment_chars, true)?.unwrap_or_default();
         Ok(Self {
-            name: field("name", &draft.name, limits.name_chars, false)?,
-            subject: field("subject", &draft.subject, limits.subject_chars, false)?,
+            name: field(TextField::Name, &draft.name, limits.name_chars, false)?,
+            subject: field(TextField::Subject, &draft.subject, limits.subject_chars, false)?,
             sage: draft.email.trim().eq_ignore_ascii_case("sage"),
             comment,
         })
@@ -71,14 +71,11 @@ impl PostText {
 }
 
 /// Trims a field and checks it; `None` when nothing is left.
-fn field(what: &str, text: &str, most: usize, lines: bool) -> Result<Option<String>, Refusal> {
+fn field(field: TextField, text: &str, most: usize, lines: bool) -> Result<Option<String>, Refusal> {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     // PostgreSQL takes no NUL, XML feeds take no control characters, and neither means anything to a reader.
     if let Some(control) = text.chars().find(|&c| c.is_control() && !(c == '\t' || (lines && c == '\n'))) {
-        return Err(Refusal::invalid(
-            "control_character",
-            format!("The {what} holds the control character U+{:04X}. Remove it and post again.", u32::from(control)),
-        ));
+        return Err(Refusal::ControlCharacter { field, character: control });
     }
     let text = if lines {
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
@@ -91,10 +88,7 @@ fn field(what: &str, text: &str, most: usize, lines: bool) -> Result<Option<Stri
     }
     let chars = text.chars().count();
     if chars > most {
-        return Err(Refusal::invalid(
-            "text_too_long",
-            format!("The {what} has {chars} characters; {most} is the most. Shorten it and post again."),
-        ));
+        return Err(Refusal::TextTooLong { field, chars, most });
     }
     Ok(Some(text))
 }
@@ -159,16 +153,16 @@ mod tests {
     #[test]
     fn length_is_counted_in_characters() {
         assert!(text(&"밤".repeat(20)).is_ok());
-        assert_eq!(text(&"밤".repeat(21)).unwrap_err().code, "text_too_long");
+        assert_eq!(text(&"밤".repeat(21)).unwrap_err().code(), "text_too_long");
     }
 
     #[test]
     fn control_characters_are_named() {
         for bad in ["a\0b", "a\u{8}b", "a\u{85}b"] {
-            assert_eq!(text(bad).unwrap_err().code, "control_character", "{bad:?}");
+            assert_eq!(text(bad).unwrap_err().code(), "control_character", "{bad:?}");
         }
         let draft = Draft { name: "a\nb".to_owned(), ..Draft::default() };
-        assert_eq!(PostText::new(&draft, &LIMITS).unwrap_err().code, "control_character");
+        assert_eq!(PostText::new(&draft, &LIMITS).unwrap_err().code(), "control_character");
     }
 
     #[test]

@@ -19,10 +19,8 @@ pub struct Boards {
 impl Boards {
     /// The board with this name in its address.
     pub fn find(&self, slug: &str) -> Result<&Board, AppError> {
-        self.list.iter().find(|board| board.slug == slug).ok_or_else(|| {
-            let shown: String = slug.chars().take(20).collect();
-            Refusal::not_found("unknown_board", format!("There is no board /{shown}/ here.")).into()
-        })
+        let found = self.list.iter().find(|board| board.slug == slug);
+        found.ok_or_else(|| Refusal::UnknownBoard { slug: slug.to_owned() }.into())
     }
 }
 

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::db::versions::{Subject, Version, current};
+use crate::db::versions::{Scope, Version, current};
 use crate::db::{self, PgPool};
 use crate::error::AppError;
 
-/// More subjects than this in one query would only make the first ones wait.
+/// More scopes than this in one query would only make the first ones wait.
 const MOST_AT_ONCE: usize = 1000;
 
 /// Asks for versions.
@@ -24,7 +24,7 @@ pub struct Versions {
 type Answer = Result<Option<Version>, String>;
 
 struct Question {
-    subject: Subject,
+    scope: Scope,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -38,11 +38,11 @@ impl Versions {
     }
 
     /// The version that something has at a moment after this call; `None` when it does not exist.
-    pub async fn check(&self, subject: Subject) -> Result<Option<Version>, AppError> {
+    pub async fn check(&self, scope: Scope) -> Result<Option<Version>, AppError> {
         let unavailable = |cause: &str| AppError::Unavailable { what: "The database", cause: cause.to_owned() };
         let (answer, answered) = oneshot::channel();
         self.questions
-            .send(Question { subject, answer })
+            .send(Question { scope, answer })
             .await
             .map_err(|_| unavailable("the version check has ended"))?;
         match answered.await {
@@ -56,21 +56,21 @@ impl Versions {
 async fn answer_questions(pool: PgPool, mut inbox: mpsc::Receiver<Question>) {
     let mut waiting = Vec::new();
     while inbox.recv_many(&mut waiting, MOST_AT_ONCE).await > 0 {
-        let mut by_subject: HashMap<Subject, Vec<oneshot::Sender<Answer>>> = HashMap::new();
+        let mut by_scope: HashMap<Scope, Vec<oneshot::Sender<Answer>>> = HashMap::new();
         for question in waiting.drain(..) {
-            by_subject.entry(question.subject).or_default().push(question.answer);
+            by_scope.entry(question.scope).or_default().push(question.answer);
         }
-        let subjects: Vec<Subject> = by_subject.keys().copied().collect();
-        let versions = check(&pool, &subjects).await.map_err(|error| error.to_string());
+        let scopes: Vec<Scope> = by_scope.keys().copied().collect();
+        let versions = check(&pool, &scopes).await.map_err(|error| error.to_string());
         if let Err(cause) = &versions {
             tracing::warn!(cause, "the versions of pages cannot be checked");
         }
-        for (index, subject) in subjects.iter().enumerate() {
+        for (index, scope) in scopes.iter().enumerate() {
             let answer = match &versions {
                 Ok(versions) => Ok(versions.get(index).copied().flatten()),
                 Err(cause) => Err(cause.clone()),
             };
-            for waiter in by_subject.remove(subject).unwrap_or_default() {
+            for waiter in by_scope.remove(scope).unwrap_or_default() {
                 // Whoever has gone away does not want to know.
                 let _ = waiter.send(answer.clone());
             }
@@ -78,9 +78,9 @@ async fn answer_questions(pool: PgPool, mut inbox: mpsc::Receiver<Question>) {
     }
 }
 
-async fn check(pool: &PgPool, subjects: &[Subject]) -> Result<Vec<Option<Version>>, db::Error> {
+async fn check(pool: &PgPool, scopes: &[Scope]) -> Result<Vec<Option<Version>>, db::Error> {
     let mut connection = pool.acquire().await?;
-    let versions = db::in_time(current(&mut connection, subjects)).await;
+    let versions = db::in_time(current(&mut connection, scopes)).await;
     if matches!(versions, Err(db::Error::PoolTimedOut)) {
         // Nobody knows what this connection would still say.
         connection.close_on_drop();

@@ -37,7 +37,7 @@ pub struct Pool {
 pub enum PoolError {
     /// The queue is full, or it took too long to come to the front of it. Worth a retry in a
     /// second or two.
-    #[error("The board is busy with other pictures. Wait a moment and post it again.")]
+    #[error("too many pictures are being decoded")]
     Busy,
     /// The picture cannot be decoded; trying again does not help.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! Making the boards that an operator wants, and saying what face replicas give to pages.
+//! Making the boards that an operator wants, and announcing how replicas render pages.
 
 use crate::db::{self, PgPool, boards};
 use crate::domain::BoardSettings;
@@ -13,8 +13,9 @@ pub async fn configure_boards(pool: &PgPool, wanted: &[BoardSettings]) -> Result
     Ok(changed)
 }
 
-/// Says what face replicas give to pages from now on; with another one than before, every page has changed.
-pub async fn show_face(pool: &PgPool, face: &str) -> Result<(), AppError> {
-    let shown = async { boards::show_face(&mut *pool.acquire().await?, face).await };
-    Ok(db::in_time(shown).await?)
+/// Announces the fingerprint of the build and of the visible settings that replicas render pages with from now on. With
+/// another one than before, every page has changed.
+pub async fn announce_fingerprint(pool: &PgPool, fingerprint: &str) -> Result<(), AppError> {
+    let announced = async { boards::announce_fingerprint(&mut *pool.acquire().await?, fingerprint).await };
+    Ok(db::in_time(announced).await?)
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::db::posts::Deletable;
 use crate::db::{self, PgPool, attachments, boards, posts, threads};
-use crate::domain::{Board, PostNo, Refusal, RefusalKind};
+use crate::domain::{Board, PostNo, Refusal};
 use crate::error::AppError;
-use crate::secret::{Keyed, equal};
+use crate::hashing::{KeyedHasher, equal};
 
 /// What is to be deleted.
 #[derive(Debug)]
@@ -29,20 +29,20 @@ const MOST_AT_ONCE: usize = 100;
 const ATTEMPTS: u32 = 5;
 
 /// Why a transaction ended without a deletion.
-enum Failure {
+enum DeletionFailure {
     /// Told to the sender.
     Refused(Refusal),
     /// Another attempt may succeed, if this is a conflict.
     Database(db::Error),
 }
 
-impl From<Refusal> for Failure {
+impl From<Refusal> for DeletionFailure {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<db::Error> for Failure {
+impl From<db::Error> for DeletionFailure {
     fn from(error: db::Error) -> Self {
         Self::Database(error)
     }
@@ -50,27 +50,30 @@ impl From<db::Error> for Failure {
 
 /// Deletes. An opening post takes its thread with it. All or nothing: one wrong password and everything stays.
 /// Answers the first thread concerned that is still there.
-pub async fn delete(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Result<Option<PostNo>, AppError> {
+pub async fn delete(pool: &PgPool, hasher: &KeyedHasher, deletion: &Deletion) -> Result<Option<PostNo>, AppError> {
     if deletion.posts.is_empty() || deletion.posts.len() > MOST_AT_ONCE {
-        let detail = format!("Tick the posts that you want to delete, {MOST_AT_ONCE} at the most.");
-        return Err(Refusal::invalid("no_posts_chosen", detail).into());
+        return Err(Refusal::NoPostsChosen { most: MOST_AT_ONCE }.into());
     }
     let mut attempt = 1;
     loop {
-        let done = tokio::time::timeout(db::LONGEST * 2, delete_once(pool, keyed, deletion));
-        match done.await.unwrap_or(Err(Failure::Database(db::Error::PoolTimedOut))) {
+        let done = tokio::time::timeout(db::LONGEST * 2, delete_once(pool, hasher, deletion));
+        match done.await.unwrap_or(Err(DeletionFailure::Database(db::Error::PoolTimedOut))) {
             Ok(left) => return Ok(left),
-            Err(Failure::Database(error)) if db::is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
-            Err(Failure::Database(error)) => return Err(error.into()),
-            Err(Failure::Refused(refusal)) => return Err(refusal.into()),
+            Err(DeletionFailure::Database(error)) if db::is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
+            Err(DeletionFailure::Database(error)) => return Err(error.into()),
+            Err(DeletionFailure::Refused(refusal)) => return Err(refusal.into()),
         }
     }
 }
 
-async fn delete_once(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Result<Option<PostNo>, Failure> {
+async fn delete_once(
+    pool: &PgPool,
+    hasher: &KeyedHasher,
+    deletion: &Deletion,
+) -> Result<Option<PostNo>, DeletionFailure> {
     let mut transaction = pool.begin().await?;
     let found = posts::deletable(&mut transaction, deletion.board.id, &deletion.posts).await?;
-    check(deletion, &found, keyed)?;
+    check(deletion, &found, hasher)?;
 
     let mut by_thread: BTreeMap<PostNo, Vec<Deletable>> = BTreeMap::new();
     for post in found {
@@ -112,20 +115,16 @@ async fn delete_once(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Resul
     Ok(left)
 }
 
-fn check(deletion: &Deletion, found: &[Deletable], keyed: &Keyed) -> Result<(), Refusal> {
+fn check(deletion: &Deletion, found: &[Deletable], hasher: &KeyedHasher) -> Result<(), Refusal> {
     if let Some(missing) = deletion.posts.iter().find(|no| !found.iter().any(|post| post.no == **no)) {
-        let detail = format!("There is no post No.{missing} on this board. It may have been deleted already.");
-        return Err(Refusal::not_found("unknown_post", detail));
+        return Err(Refusal::UnknownPost { no: *missing });
     }
-    let given = keyed.password(&deletion.password);
+    let given = hasher.password(&deletion.password);
     // Every post is compared, so that the time says nothing about which one it was.
     let wrong: Vec<PostNo> = found
         .iter()
         .filter(|post| !post.password_hash.as_deref().is_some_and(|hash| equal(hash, &given)))
         .map(|post| post.no)
         .collect();
-    let Some(no) = wrong.first() else { return Ok(()) };
-    let detail =
-        format!("That is not the password of No.{no}. Nothing was deleted; enter the password you posted it with.");
-    Err(Refusal::new(RefusalKind::Forbidden, "wrong_password", detail))
+    wrong.first().map_or(Ok(()), |no| Err(Refusal::WrongPassword { no: *no }))
 }

@@ -5,7 +5,7 @@
 pub mod collecting;
 pub mod configuring;
 pub mod deleting;
-mod in_flight;
+mod picture_turns;
 mod pictures;
 pub mod posting;
 pub mod reading;

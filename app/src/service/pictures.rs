@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::in_flight::{InFlight, Turns};
+use super::picture_turns::{PictureTurns, Turns};
 use crate::db::{self, PgPool, blobs};
-use crate::domain::{Refusal, RefusalKind};
+use crate::domain::Refusal;
 use crate::error::AppError;
 use crate::media::{self, Inspected, MediaError, PoolError};
 use crate::store::{Content, Object, Store};
@@ -55,14 +55,14 @@ pub struct PictureStorage {
     pool: PgPool,
     store: Store,
     decoding: Arc<media::Pool>,
-    in_flight: Arc<InFlight>,
+    turns: Arc<PictureTurns>,
 }
 
 impl PictureStorage {
     /// Puts the parts together.
     #[must_use]
     pub fn new(pool: PgPool, store: Store, decoding: Arc<media::Pool>) -> Self {
-        Self { pool, store, decoding, in_flight: Arc::default() }
+        Self { pool, store, decoding, turns: Arc::default() }
     }
 
     /// Checks and stores every file, in order. Whatever was put is named in `put`, also when a later file fails, so
@@ -72,10 +72,10 @@ impl PictureStorage {
         let mut inspected = Vec::with_capacity(uploads.len());
         for (index, upload) in uploads.iter().enumerate() {
             let picture = self.inspect(upload.bytes.clone()).await?;
-            inspected.push(Arc::new(picture.map_err(|error| refusal(&error, upload, index, uploads.len()))?));
+            inspected.push(Arc::new(picture.map_err(|error| refused(error, upload, index, uploads.len()))?));
         }
-        let turns = self.in_flight.wait(inspected.iter().map(|picture| picture.sha256));
-        let turns = tokio::time::timeout(LONGEST_WAIT, turns).await.map_err(|_| AppError::busy())?;
+        let turns = self.turns.wait(inspected.iter().map(|picture| picture.sha256));
+        let turns = tokio::time::timeout(LONGEST_WAIT, turns).await.map_err(|_| Refusal::Busy)?;
         let mut prepared: Vec<Prepared> = Vec::with_capacity(uploads.len());
         let mut seen = HashSet::new();
         for (index, (picture, upload)) in inspected.into_iter().zip(uploads).enumerate() {
@@ -88,8 +88,8 @@ impl PictureStorage {
                 None
             } else {
                 let thumbnail = self.decoding.thumbnail(Arc::clone(&picture)).await.map_err(|error| match error {
-                    PoolError::Busy => AppError::busy(),
-                    PoolError::Media(error) => refusal(&error, upload, index, uploads.len()).into(),
+                    PoolError::Busy => Refusal::Busy.into(),
+                    PoolError::Media(error) => refused(error, upload, index, uploads.len()),
                 })?;
                 Some(self.put(&picture, thumbnail, put).await?)
             };
@@ -158,13 +158,9 @@ fn shape(kind: crate::domain::PictureKind, bytes: &Bytes, width: u32, height: u3
 }
 
 /// Says which file of several it was.
-fn refusal(error: &MediaError, upload: &Upload, index: usize, files: usize) -> Refusal {
-    let kind = match error.code() {
-        "unknown_format" | "unsupported_format" => RefusalKind::UnsupportedMedia,
-        _ => RefusalKind::Invalid,
-    };
-    let which = if files > 1 { format!("File {} ({}): ", index + 1, upload.file_name) } else { String::new() };
-    Refusal::new(kind, error.code(), format!("{which}{error}"))
+fn refused(error: MediaError, upload: &Upload, index: usize, files: usize) -> AppError {
+    let file = (files > 1).then(|| (index + 1, upload.file_name.clone()));
+    AppError::PictureRefused { error, file }
 }
 
 /// Which of these blobs have no row.

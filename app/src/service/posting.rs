@@ -18,10 +18,10 @@ pub use super::pictures::{PictureStorage, Upload};
 use crate::config::BoardLimits;
 use crate::db::submissions::Sent;
 use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, submissions, threads};
-use crate::domain::{Board, Destination, PostNo, PostText, Refusal, RefusalKind};
+use crate::domain::{Board, Destination, PostNo, PostText, Refusal};
 use crate::error::AppError;
+use crate::hashing::{Hash, KeyedHasher};
 use crate::markup;
-use crate::secret::{Hash, Keyed};
 
 /// What a visitor has sent, read and checked as far as that is possible without looking at anything else.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ pub struct Posting {
     /// For the pictures.
     pub pictures: PictureStorage,
     /// For addresses and passwords.
-    pub keyed: Keyed,
+    pub hasher: KeyedHasher,
     /// Rules.
     pub limits: BoardLimits,
     /// Where the work runs, whatever becomes of the connection that asked for it.
@@ -86,7 +86,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 3;
 
 /// Why a transaction ended without a post.
-enum Failure {
+enum WriteFailure {
     /// Told to the sender.
     Final(AppError),
     /// Another attempt may succeed.
@@ -95,14 +95,14 @@ enum Failure {
     Unknown(AppError),
 }
 
-impl<E: Into<AppError>> From<E> for Failure {
+impl<E: Into<AppError>> From<E> for WriteFailure {
     fn from(error: E) -> Self {
         Self::Final(error.into())
     }
 }
 
-fn in_transaction(error: db::Error) -> Failure {
-    if db::is_conflict(&error) { Failure::Again(error.into()) } else { Failure::Final(error.into()) }
+fn in_transaction(error: db::Error) -> WriteFailure {
+    if db::is_conflict(&error) { WriteFailure::Again(error.into()) } else { WriteFailure::Final(error.into()) }
 }
 
 impl Posting {
@@ -127,19 +127,21 @@ impl Posting {
             let mut put = Vec::new();
             let done = match self.pictures.prepare(&submission.uploads, &mut put).await {
                 Ok(pictures) => self.write_in_time(submission, digest.as_ref(), &pictures.list).await,
-                Err(error) => Err(Failure::Final(error)),
+                Err(error) => Err(WriteFailure::Final(error)),
             };
             match &done {
                 Ok((_, used)) => put.retain(|id| !used.contains(id)),
                 // What was put may be in use.
-                Err(Failure::Unknown(_)) => put.clear(),
-                Err(Failure::Final(_) | Failure::Again(_)) => {}
+                Err(WriteFailure::Unknown(_)) => put.clear(),
+                Err(WriteFailure::Final(_) | WriteFailure::Again(_)) => {}
             }
             self.pictures.take_back(&put).await;
             match done {
                 Ok((posted, _)) => return Ok(posted),
-                Err(Failure::Again(_)) if attempt < ATTEMPTS => attempt += 1,
-                Err(Failure::Again(error) | Failure::Final(error) | Failure::Unknown(error)) => return Err(error),
+                Err(WriteFailure::Again(_)) if attempt < ATTEMPTS => attempt += 1,
+                Err(WriteFailure::Again(error) | WriteFailure::Final(error) | WriteFailure::Unknown(error)) => {
+                    return Err(error);
+                }
             }
         }
     }
@@ -148,7 +150,7 @@ impl Posting {
     /// in its form, is shared by all who read it.
     fn digest(&self, submission: &Submission, password: &str) -> Option<Hash> {
         let key = submission.key.as_ref()?;
-        let address = self.keyed.address(submission.address);
+        let address = self.hasher.address(submission.address);
         let thread = match submission.destination {
             Destination::NewThread => 0,
             Destination::Reply(no) => no.0,
@@ -170,7 +172,7 @@ impl Posting {
         for upload in &submission.uploads {
             parts.extend([upload.file_name.as_bytes(), &upload.sha256[..]]);
         }
-        Some(self.keyed.submission(&parts))
+        Some(self.hasher.submission(&parts))
     }
 
     /// Refuses what cannot become a post before its pictures cost anything; answers the post when it exists already.
@@ -197,9 +199,10 @@ impl Posting {
         submission: &Submission,
         digest: Option<&Hash>,
         pictures: &[Prepared],
-    ) -> Result<(Posted, Vec<Uuid>), Failure> {
+    ) -> Result<(Posted, Vec<Uuid>), WriteFailure> {
         let written = tokio::time::timeout(LONGEST_WAIT + db::LONGEST, self.write(submission, digest, pictures)).await;
-        let unknown = |_| Err(Failure::Unknown(AppError::OutcomeUnknown("the transaction did not end".to_owned())));
+        let unknown =
+            |_| Err(WriteFailure::Unknown(AppError::OutcomeUnknown("the transaction did not end".to_owned())));
         written.unwrap_or_else(unknown)
     }
 
@@ -209,9 +212,9 @@ impl Posting {
         submission: &Submission,
         digest: Option<&Hash>,
         pictures: &[Prepared],
-    ) -> Result<(Posted, Vec<Uuid>), Failure> {
+    ) -> Result<(Posted, Vec<Uuid>), WriteFailure> {
         let permit = tokio::time::timeout(LONGEST_WAIT, self.writers.acquire());
-        let Ok(Ok(_permit)) = permit.await else { return Err(Failure::Final(AppError::overloaded())) };
+        let Ok(Ok(_permit)) = permit.await else { return Err(Refusal::Overloaded.into()) };
         let mut transaction = self.pool.begin().await?;
         if let Some(digest) = digest
             && !submissions::claim(&mut transaction, digest).await.map_err(in_transaction)?
@@ -235,10 +238,13 @@ impl Posting {
         if posted.no == posted.thread {
             // Under the lock of the board, so that of two threads that are made at once the second sees the first.
             // It waits for nothing, and so for nobody who waits for the board.
-            let keep = i64::from(self.limits.pages) * i64::from(self.limits.threads_per_page);
+            let keep = self.limits.live_threads();
             threads::archive_beyond(&mut transaction, submission.board.id, keep).await.map_err(in_transaction)?;
         }
-        transaction.commit().await.map_err(|error| Failure::Unknown(AppError::OutcomeUnknown(error.to_string())))?;
+        transaction
+            .commit()
+            .await
+            .map_err(|error| WriteFailure::Unknown(AppError::OutcomeUnknown(error.to_string())))?;
         Ok((posted, stored))
     }
 
@@ -247,7 +253,7 @@ impl Posting {
         transaction: &mut PgConnection,
         submission: &Submission,
         stored: &[Uuid],
-    ) -> Result<Posted, Failure> {
+    ) -> Result<Posted, WriteFailure> {
         let pictures = i32::try_from(stored.len()).unwrap_or(i32::MAX);
         let (thread, replies) = match submission.destination {
             Destination::NewThread => {
@@ -269,7 +275,7 @@ impl Posting {
             Some(format!("/{}/res/{}.html#{no}", at.board, at.thread))
         });
         let password = Some(&submission.password).filter(|password| !password.is_empty());
-        let password = password.map(|password| self.keyed.password(password));
+        let password = password.map(|password| self.hasher.password(password));
         let new = posts::NewPost {
             thread,
             opening: replies.is_none(),
@@ -279,7 +285,7 @@ impl Posting {
             comment: &text.comment,
             html: &html,
             password_hash: password.as_ref().map(|hash| &hash[..]),
-            address_hash: &self.keyed.address(submission.address),
+            address_hash: &self.hasher.address(submission.address),
         };
         let no = posts::insert(transaction, &new).await.map_err(in_transaction)?;
         for ((position, picture), upload) in (0_i16..).zip(stored).zip(&submission.uploads) {
@@ -300,7 +306,7 @@ impl Posting {
 }
 
 /// Writes the rows of what was put, or takes up those that are there; answers the blob of each picture, in order.
-async fn store_blobs(transaction: &mut PgConnection, pictures: &[Prepared]) -> Result<Vec<Uuid>, Failure> {
+async fn store_blobs(transaction: &mut PgConnection, pictures: &[Prepared]) -> Result<Vec<Uuid>, WriteFailure> {
     // By hash, because two posts with the same two pictures in different order would wait for each other.
     let mut in_order: Vec<&Prepared> = pictures.iter().collect();
     in_order.sort_by_key(|picture| (picture.sha256, picture.put.is_none()));
@@ -318,7 +324,7 @@ async fn store_blobs(transaction: &mut PgConnection, pictures: &[Prepared]) -> R
             None => blobs::keep(transaction, &picture.sha256).await.map_err(in_transaction)?,
         };
         // It was collected between the look and the lock; the next attempt puts it again.
-        let id = id.ok_or_else(|| Failure::Again(AppError::busy()))?;
+        let id = id.ok_or_else(|| WriteFailure::Again(Refusal::Busy.into()))?;
         ids.insert(picture.sha256, id);
     }
     Ok(pictures.iter().filter_map(|picture| ids.get(&picture.sha256).copied()).collect())
@@ -328,33 +334,20 @@ async fn store_blobs(transaction: &mut PgConnection, pictures: &[Prepared]) -> R
 fn repeated(sent: Sent) -> Result<Posted, Refusal> {
     match sent {
         Sent::Post(no, thread) => Ok(Posted { no, thread, repeated: true }),
-        Sent::Deleted => {
-            let detail = "This was posted before and has been deleted since. Open the page again to post it anew.";
-            Err(Refusal::not_found("post_deleted", detail))
-        }
+        Sent::Deleted => Err(Refusal::PostDeleted),
     }
 }
 
 fn board_locked(board: &Board) -> Refusal {
-    let detail = format!("/{}/ is locked. It can be read, and nobody can post.", board.slug);
-    Refusal::new(RefusalKind::Forbidden, "board_locked", detail)
+    Refusal::BoardLocked { slug: board.slug.clone() }
 }
 
 /// Whether a thread takes a reply, given whether it is locked and whether it is archived.
 fn check_thread(no: PostNo, thread: Option<(bool, bool)>) -> Result<(), Refusal> {
     match thread {
-        None => Err(Refusal::not_found(
-            "unknown_thread",
-            format!("There is no thread No.{no} on this board. It may have been deleted."),
-        )),
-        Some((true, _)) => {
-            Err(Refusal::new(RefusalKind::Forbidden, "thread_locked", "This thread is locked and takes no replies."))
-        }
-        Some((_, true)) => Err(Refusal::new(
-            RefusalKind::Forbidden,
-            "thread_archived",
-            "This thread is archived and takes no replies.",
-        )),
+        None => Err(Refusal::UnknownThread { no: no.to_string() }),
+        Some((true, _)) => Err(Refusal::ThreadLocked),
+        Some((_, true)) => Err(Refusal::ThreadArchived),
         Some((false, false)) => Ok(()),
     }
 }

@@ -4,9 +4,11 @@
 use uuid::Uuid;
 
 use crate::config::BoardLimits;
-use crate::db::{self, PgPool, attachments, blobs, boards, posts, threads};
+use crate::db::versions::{Scope, Version};
+use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, threads, versions};
 use crate::domain::{Attachment, BoardId, PostNo, ThreadPosts};
 use crate::error::AppError;
+use crate::live::Boards;
 
 /// Replies of a thread on an index page.
 const PREVIEW_REPLIES: i64 = 5;
@@ -14,6 +16,39 @@ const PREVIEW_REPLIES: i64 = 5;
 const NEWEST_PICTURES: i64 = 12;
 /// Threads that the archive lists.
 const ARCHIVE_LISTED: i64 = 3000;
+
+/// What a page is made of, as of one moment.
+#[derive(Debug)]
+pub struct Snapshot<T> {
+    /// The version of the page at that moment.
+    pub version: Version,
+    /// The boards at that moment.
+    pub boards: Boards,
+    /// What the page shows.
+    pub content: T,
+}
+
+/// Reads the boards, the version of `scope` and whatever `read` reads, all of one moment. `None` when there is no such
+/// thing.
+async fn snapshot<T>(
+    pool: &PgPool,
+    scope: Scope,
+    read: impl AsyncFnOnce(&mut PgConnection) -> Result<Option<T>, db::Error>,
+) -> Result<Option<Snapshot<T>>, AppError> {
+    let read = async {
+        let mut snapshot = db::snapshot(pool).await?;
+        let Some(version) = versions::current(&mut snapshot, &[scope]).await?.pop().flatten() else { return Ok(None) };
+        let boards = boards::list(&mut snapshot).await?;
+        let content = read(&mut snapshot).await?;
+        Ok(content.map(|content| Snapshot { version, boards: Boards { version: boards.0, list: boards.1 }, content }))
+    };
+    Ok(db::in_time(read).await?)
+}
+
+/// The boards alone.
+pub async fn boards(pool: &PgPool) -> Result<Option<Snapshot<()>>, AppError> {
+    snapshot(pool, Scope::Site, async |_| Ok(Some(()))).await
+}
 
 /// The home page.
 #[derive(Debug)]
@@ -25,19 +60,18 @@ pub struct Home {
 }
 
 /// Reads the home page.
-pub async fn home(pool: &PgPool) -> Result<Home, AppError> {
-    let read = async {
-        let mut snapshot = db::snapshot(pool).await?;
-        let totals = boards::totals(&mut snapshot).await?;
-        let newest = attachments::newest(&mut snapshot, NEWEST_PICTURES).await?;
-        Ok(Home { totals, newest })
-    };
-    Ok(db::in_time(read).await?)
+pub async fn home(pool: &PgPool) -> Result<Option<Snapshot<Home>>, AppError> {
+    snapshot(pool, Scope::Site, async |connection| {
+        let totals = boards::totals(connection).await?;
+        let newest = attachments::newest(connection, NEWEST_PICTURES).await?;
+        Ok(Some(Home { totals, newest }))
+    })
+    .await
 }
 
 /// A page of the index.
 #[derive(Debug)]
-pub struct IndexPage {
+pub struct IndexThreads {
     /// In bump order, each with its last replies.
     pub threads: Vec<ThreadPosts>,
     /// How many pages there are; at least one.
@@ -45,53 +79,60 @@ pub struct IndexPage {
 }
 
 /// Reads a page of the index, the first being 0.
-pub async fn index(pool: &PgPool, board: BoardId, page: u32, limits: BoardLimits) -> Result<IndexPage, AppError> {
+pub async fn index(
+    pool: &PgPool,
+    board: BoardId,
+    page: u32,
+    limits: BoardLimits,
+) -> Result<Option<Snapshot<IndexThreads>>, AppError> {
     let per_page = i64::from(limits.threads_per_page);
-    let read = async {
-        let mut snapshot = db::snapshot(pool).await?;
-        let count = threads::count(&mut snapshot, board).await?;
+    snapshot(pool, Scope::Board(board), async |connection| {
+        let count = threads::count(connection, board).await?;
         // There may be a few more threads than pages: one that could not be archived because somebody replied to it,
         // or many, when the number of pages was lowered. They are archived with the next new thread.
         let pages = u32::try_from((count + per_page - 1) / per_page).unwrap_or(u32::MAX).clamp(1, limits.pages);
-        let listed = threads::list(&mut snapshot, board, i64::from(page) * per_page, per_page).await?;
-        let threads = posts::previews(&mut snapshot, listed, PREVIEW_REPLIES).await?;
-        Ok(IndexPage { threads, pages })
-    };
-    Ok(db::in_time(read).await?)
+        let listed = threads::list(connection, board, i64::from(page) * per_page, per_page).await?;
+        let threads = posts::previews(connection, listed, PREVIEW_REPLIES).await?;
+        Ok(Some(IndexThreads { threads, pages }))
+    })
+    .await
 }
 
-/// Reads every live thread of a board in bump order, each with this many of its last replies.
-pub async fn live_threads(pool: &PgPool, board: BoardId, replies: i64) -> Result<Vec<ThreadPosts>, AppError> {
-    let read = async {
-        let mut snapshot = db::snapshot(pool).await?;
-        let listed = threads::list(&mut snapshot, board, 0, i64::MAX).await?;
-        posts::previews(&mut snapshot, listed, replies).await
-    };
-    Ok(db::in_time(read).await?)
+/// Reads the threads on all pages of a board in bump order, each with this many of its last replies.
+pub async fn live_threads(
+    pool: &PgPool,
+    board: BoardId,
+    replies: i64,
+    limits: BoardLimits,
+) -> Result<Option<Snapshot<Vec<ThreadPosts>>>, AppError> {
+    snapshot(pool, Scope::Board(board), async |connection| {
+        let listed = threads::list(connection, board, 0, limits.live_threads()).await?;
+        posts::previews(connection, listed, replies).await.map(Some)
+    })
+    .await
 }
 
 /// Reads a thread with every reply.
-pub async fn thread(pool: &PgPool, no: PostNo) -> Result<Option<ThreadPosts>, AppError> {
-    let read = async {
-        let mut snapshot = db::snapshot(pool).await?;
-        match threads::find(&mut snapshot, no).await? {
-            Some(thread) => posts::whole_thread(&mut snapshot, thread).await,
-            None => Ok(None),
-        }
-    };
-    Ok(db::in_time(read).await?)
+pub async fn thread(pool: &PgPool, no: PostNo) -> Result<Option<Snapshot<ThreadPosts>>, AppError> {
+    snapshot(pool, Scope::Thread(no), async |connection| match threads::find(connection, no).await? {
+        Some(thread) => posts::whole_thread(connection, thread).await,
+        None => Ok(None),
+    })
+    .await
+}
+
+/// The newest archived threads of a board, ascending.
+pub async fn archive(pool: &PgPool, board: BoardId) -> Result<Option<Snapshot<Vec<PostNo>>>, AppError> {
+    snapshot(pool, Scope::Board(board), async |connection| {
+        threads::archived(connection, board, ARCHIVE_LISTED).await.map(Some)
+    })
+    .await
 }
 
 /// Where a post stands, if there is such a post.
 pub async fn locate(pool: &PgPool, no: PostNo) -> Result<Option<posts::Location>, AppError> {
     let read = async { posts::locate(&mut *pool.acquire().await?, &[no]).await };
     Ok(db::in_time(read).await?.remove(&no))
-}
-
-/// The newest archived threads of a board, ascending.
-pub async fn archive(pool: &PgPool, board: BoardId) -> Result<Vec<PostNo>, AppError> {
-    let read = async { threads::archived(&mut *pool.acquire().await?, board, ARCHIVE_LISTED).await };
-    Ok(db::in_time(read).await?)
 }
 
 /// A picture that hangs on at least one post.

@@ -1,13 +1,13 @@
 //! Alive, and ready.
 
-use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
 
+use super::http::caching::CachePolicy;
 use crate::state::AppState;
 
 /// The process answers. Looks at nothing, so that no outage elsewhere restarts it.
 pub(super) async fn live() -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body("alive\n")
+    HttpResponse::Ok().insert_header(CachePolicy::Never.header()).content_type("text/plain").body("alive\n")
 }
 
 /// Requests may be sent here.
@@ -17,5 +17,5 @@ pub(super) async fn ready(state: web::Data<AppState>) -> HttpResponse {
         Some(_) => HttpResponse::ServiceUnavailable(),
     };
     let text = state.readiness.objection().unwrap_or("ready");
-    answer.insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body(format!("{text}\n"))
+    answer.insert_header(CachePolicy::Never.header()).content_type("text/plain").body(format!("{text}\n"))
 }

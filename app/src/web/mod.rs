@@ -3,30 +3,24 @@
 //! Must not know SQL, and decides nothing that two replicas could see differently: that is `service`'s and the
 //! database's business.
 
-mod address;
+mod answer;
 mod api;
-pub mod assets;
-mod clients;
-mod deleting;
-mod edge;
-mod errors;
-mod form;
-mod fresh;
+mod forms;
 mod health;
-mod images;
-mod negotiate;
-mod origin;
+mod http;
+mod layers;
+mod lookup;
+mod media;
 mod pages;
-mod posting;
-mod range;
 pub mod views;
+mod words;
 
 use actix_web::dev::{HttpServiceFactory, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head, Options, Post};
 use actix_web::middleware::from_fn;
 use actix_web::{App, FromRequest, Handler, HttpMessage as _, HttpRequest, Responder, Route, web};
 
-use crate::domain::{Refusal, RefusalKind};
+use crate::domain::Refusal;
 use crate::error::AppError;
 use crate::state::AppState;
 
@@ -42,7 +36,7 @@ pub fn app(
         InitError = (),
     >,
 > {
-    App::new().app_data(state).configure(routes).default_service(web::to(nothing_here)).wrap(from_fn(edge::edge))
+    App::new().app_data(state).configure(routes).default_service(web::to(nothing_here)).wrap(from_fn(layers::around))
 }
 
 /// Every route. The first that matches answers.
@@ -52,32 +46,32 @@ fn routes(routes: &mut web::ServiceConfig) {
     routes
         .service(readable("/livez", health::live))
         .service(readable("/readyz", health::ready))
-        .service(readable("/error/too-large", errors::too_large))
-        .service(readable("/static/{name}", assets::asset))
-        .service(readable("/media/{id}.{extension}", images::original))
-        .service(readable("/thumb/{id}.{extension}", images::thumbnail))
-        .service(readable("/", pages::home))
+        .service(readable("/error/too-large", pages::error::too_large))
+        .service(readable("/static/{name}", media::assets::asset))
+        .service(readable("/media/{id}.{extension}", media::pictures::original))
+        .service(readable("/thumb/{id}.{extension}", media::pictures::thumbnail))
+        .service(readable("/", pages::home::home))
         .service(shared("/boards.json", api::boards))
-        .service(writable(&at("/post"), posting::post))
-        .service(writable(&at("/delete"), deleting::delete))
-        .service(readable(&at(""), pages::to_index))
-        .service(readable(&at("/"), pages::index))
-        .service(readable(&at("/index.html"), pages::to_index))
-        .service(readable(&at("/{page:[0-9]+}.html"), pages::index_page))
-        .service(readable(&at("/catalog.html"), pages::catalog))
-        .service(readable(&at("/catalog"), pages::to_catalog))
-        .service(readable(&at("/res/{no:[0-9]+}.html"), pages::thread))
-        .service(readable(&at("/thread/{no:[0-9]+}"), pages::to_thread))
+        .service(writable(&at("/post"), forms::posting::post))
+        .service(writable(&at("/delete"), forms::deleting::delete))
+        .service(readable(&at(""), pages::index::moved))
+        .service(readable(&at("/"), pages::index::first))
+        .service(readable(&at("/index.html"), pages::index::moved))
+        .service(readable(&at("/{page:[0-9]+}.html"), pages::index::later))
+        .service(readable(&at("/catalog.html"), pages::catalog::catalog))
+        .service(readable(&at("/catalog"), pages::catalog::moved))
+        .service(readable(&at("/res/{no:[0-9]+}.html"), pages::thread::thread))
+        .service(readable(&at("/thread/{no:[0-9]+}"), pages::thread::moved))
         .service(shared(&at("/threads.json"), api::threads))
         .service(shared(&at("/catalog.json"), api::catalog))
         .service(shared(&at("/archive.json"), api::archive))
         .service(shared(&at("/{page:[0-9]+}.json"), api::index))
         .service(shared(&at("/res/{no:[0-9]+}.json"), api::thread))
         .service(shared(&at("/thread/{no:[0-9]+}.json"), api::thread))
-        .service(shared(&at("/src/{tim:[0-9]+}.{extension:[a-z]+}"), clients::original))
-        .service(shared(&at("/thumb/{tim:[0-9]+}.{extension:[a-z]+}"), clients::thumbnail))
-        .service(shared(&at("/{tim:[0-9]+}.{extension:jpg|png|gif|webp}"), clients::original))
-        .service(shared(&at("/{tim:[0-9]+}s.jpg"), clients::thumbnail));
+        .service(shared(&at("/src/{tim:[0-9]+}.{extension:[a-z]+}"), api::legacy_files::original))
+        .service(shared(&at("/thumb/{tim:[0-9]+}.{extension:[a-z]+}"), api::legacy_files::thumbnail))
+        .service(shared(&at("/{tim:[0-9]+}.{extension:jpg|png|gif|webp}"), api::legacy_files::original))
+        .service(shared(&at("/{tim:[0-9]+}s.jpg"), api::legacy_files::thumbnail));
 }
 
 /// Answers `GET` and `HEAD`.
@@ -89,7 +83,7 @@ where
     web::resource(path)
         .route(reading().to(handler))
         .default_service(web::to(only_reading))
-        .wrap(from_fn(edge::survive_panics))
+        .wrap(from_fn(layers::panics::survive))
 }
 
 /// The same, for pages of other sites as well.
@@ -100,9 +94,9 @@ where
 {
     web::resource(path)
         .route(reading().to(handler))
-        .route(web::route().guard(Options()).to(api::preflight))
+        .route(web::route().guard(Options()).to(api::cors::preflight))
         .default_service(web::to(only_sharing))
-        .wrap(from_fn(edge::survive_panics))
+        .wrap(from_fn(layers::panics::survive))
 }
 
 /// Answers `POST`.
@@ -114,7 +108,7 @@ where
     web::resource(path)
         .route(web::route().guard(Post()).to(handler))
         .default_service(web::to(only_writing))
-        .wrap(from_fn(edge::survive_panics))
+        .wrap(from_fn(layers::panics::survive))
 }
 
 fn reading() -> Route {
@@ -122,7 +116,7 @@ fn reading() -> Route {
 }
 
 async fn nothing_here() -> Result<&'static str, AppError> {
-    Err(Refusal::not_found("not_found", "There is nothing at this address. It may have been deleted.").into())
+    Err(Refusal::NothingHere.into())
 }
 
 async fn only_reading(request: HttpRequest) -> Result<&'static str, AppError> {
@@ -137,9 +131,8 @@ async fn only_writing(request: HttpRequest) -> Result<&'static str, AppError> {
     wrong_method(&request, "POST")
 }
 
-/// Leaves the methods that are possible for the edge to name in the header `Allow`.
+/// Leaves the methods that are possible for [`layers`] to name in the header `Allow`.
 fn wrong_method(request: &HttpRequest, allowed: &'static str) -> Result<&'static str, AppError> {
-    request.extensions_mut().insert(edge::Allowed(allowed));
-    let detail = format!("{} is not possible at this address.", request.method());
-    Err(Refusal::new(RefusalKind::MethodNotAllowed, "method_not_allowed", detail).into())
+    request.extensions_mut().insert(layers::AllowedMethods(allowed));
+    Err(Refusal::MethodNotAllowed { method: request.method().to_string() }.into())
 }

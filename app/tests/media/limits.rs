@@ -36,11 +36,7 @@ fn jpeg_of(width: u16, height: u16) -> Vec<u8> {
 #[test]
 fn sides_are_limited_and_the_visitor_is_told() {
     let error = assert_refused("picture_too_wide", &png_of(60_000, 60_000, 1, 0));
-    assert_eq!(
-        error.to_string(),
-        "This picture is 60000×60000; the limit is 10000 pixels a side. \
-         Make it smaller and post it again."
-    );
+    assert_eq!(error, MediaError::PictureTooWide { width: 60_000, height: 60_000, limit: 10_000 });
     assert_refused("picture_too_wide", &jpeg_of(65_535, 65_535));
     assert_refused("picture_too_high", &jpeg_of(10, 10_001));
     assert_refused("picture_too_wide", &png_of(0x7fff_ffff, 0x7fff_ffff, 16, 6));
@@ -59,7 +55,7 @@ fn a_bare_frame_header_of_200_bytes_is_refused() {
 #[test]
 fn pixels_are_limited() {
     let error = assert_refused("too_many_pixels", &png_of(8_000, 6_000, 1, 0));
-    assert!(error.to_string().contains("48 million pixels; the limit is 40 million"));
+    assert_eq!(error, MediaError::TooManyPixels { width: 8_000, height: 6_000, limit: 40_000_000 });
     assert_refused("too_many_pixels", &jpeg_of(8_000, 6_000));
 }
 
@@ -67,7 +63,7 @@ fn pixels_are_limited() {
 fn decoded_bytes_are_limited_before_decoding() {
     // 39.7 megapixels of 8 bytes.
     let error = assert_refused("too_many_decoded_bytes", &png_of(6_300, 6_300, 16, 6));
-    assert!(error.to_string().contains("317.6 million bytes"), "{error}");
+    assert!(matches!(error, MediaError::TooManyDecodedBytes { needed: 317_520_000, .. }), "{error}");
     // 8 bits of grey are 39.7 MB, of RGB 119 MB.
     let limits = Limits { max_decoded_bytes: 100_000_000, ..Limits::default() };
     assert!(inspect(&png_of(6_300, 6_300, 8, 0), &limits).is_ok());
@@ -150,15 +146,14 @@ fn a_webp_canvas_must_be_as_big_as_its_picture() {
 #[test]
 fn other_files_are_named() {
     for (upload, expected) in [
-        (&b""[..], "This file is empty."),
-        (b"just some words", "This is text, not a picture."),
-        (b"<?xml version=\"1.0\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\"/>", "This is an SVG"),
-        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "This is a PDF, not a picture."),
-        (b"\0\x01\x02\x03", "This file is not a picture that the board knows."),
+        (&b""[..], "empty_file"),
+        (b"just some words", "unsupported_format: text, not a picture"),
+        (b"<?xml version=\"1.0\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\"/>", "unsupported_format: an SVG"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "unsupported_format: a PDF, not a picture"),
+        (b"\0\x01\x02\x03", "unknown_format"),
     ] {
         let error = refused(upload);
         assert!(error.to_string().starts_with(expected), "{error}");
-        assert!(upload.is_empty() || error.to_string().ends_with("JPEG, PNG, GIF and WebP are accepted."));
     }
 }
 

@@ -2,21 +2,23 @@
 //!
 //! Pages count from 0, as vichan's do. The bodies are the same for `res` and `thread` paths.
 
-mod model;
+pub(crate) mod cors;
+mod documents;
+pub(crate) mod legacy_files;
+pub(crate) mod problem;
 
-use actix_web::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue,
-};
+use std::future::Future;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::{fresh, pages};
-use crate::db::versions::Subject;
-use crate::domain::PostNo;
+use super::lookup::{no_board, no_page, no_thread, thread_no};
+use super::{answer, lookup};
+use crate::db::versions::Version;
 use crate::error::AppError;
-use crate::live::{Page, PageKey};
-use crate::service::reading;
+use crate::live::PageKey;
+use crate::representation::Representation;
+use crate::service::reading::{self, Snapshot};
 use crate::state::AppState;
 
 type State = web::Data<AppState>;
@@ -25,82 +27,99 @@ type Answer = Result<HttpResponse, AppError>;
 /// Replies that the catalogue shows of each thread.
 const LAST_REPLIES: i64 = 5;
 
-/// What browsers ask before a page of another site may read from here.
-pub(super) async fn preflight() -> HttpResponse {
-    let mut answer = HttpResponse::NoContent();
-    answer
-        .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"))
-        .insert_header((ACCESS_CONTROL_ALLOW_HEADERS, "If-None-Match, If-Modified-Since"))
-        .insert_header((ACCESS_CONTROL_MAX_AGE, "86400"));
-    open(answer.finish())
-}
-
-/// Lets pages of other sites read an answer.
-pub(super) fn open(mut answer: HttpResponse) -> HttpResponse {
-    let headers = answer.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Last-Modified"));
-    answer
-}
-
-fn json(value: &impl Serialize) -> Result<Page, AppError> {
+fn json(value: &impl Serialize) -> Result<Representation, AppError> {
     let body = serde_json::to_string(value).map_err(|error| AppError::Internal(format!("JSON: {error}")))?;
-    Ok(Page::new("application/json", body))
+    Ok(Representation::new("application/json", body))
 }
 
-pub(super) async fn boards(request: HttpRequest, state: State) -> Answer {
-    let (boards, version) = fresh::check(&state, Subject::Site).await?;
-    let version = version.ok_or_else(|| AppError::Internal("the site has no version".to_owned()))?;
-    let render = async || json(&model::boards(&boards.list, &state.config));
-    fresh::page(&request, &state, PageKey::BoardsJson, version, render).await.map(open)
-}
-
-pub(super) async fn threads(request: HttpRequest, state: State, slug: web::Path<String>) -> Answer {
-    let (_, board, version) = fresh::board(&state, &slug).await?;
-    let render = async || {
-        let threads = reading::live_threads(&state.pool, board.id, 0).await?;
-        json(&model::thread_pages(&threads, state.config.boards.threads_per_page))
+/// Answers with a document that is kept.
+async fn document<T, F>(
+    request: &HttpRequest,
+    state: &AppState,
+    key: PageKey,
+    version: &Version,
+    load: impl FnOnce() -> F,
+    render: impl FnOnce(&Snapshot<T>) -> Result<Representation, AppError> + Send + 'static,
+) -> Answer
+where
+    T: Send + 'static,
+    F: Future<Output = Result<Snapshot<T>, AppError>> + Send + 'static,
+{
+    let load = || {
+        let read = load();
+        async move { read.await.map(|read| (read.version, read)) }
     };
-    fresh::page(&request, &state, PageKey::ThreadsJson(board.id), version, render).await.map(open)
+    answer::kept(request, state, key, version, load, move |_, read| render(&read)).await.map(cors::open)
 }
 
-pub(super) async fn catalog(request: HttpRequest, state: State, slug: web::Path<String>) -> Answer {
-    let (_, board, version) = fresh::board(&state, &slug).await?;
-    let render = async || {
-        let threads = reading::live_threads(&state.pool, board.id, LAST_REPLIES).await?;
-        json(&model::catalog(&threads, &state.config.boards))
+pub(crate) async fn boards(request: HttpRequest, state: State) -> Answer {
+    let version = lookup::site(&state).await?;
+    let (pool, for_page) = (state.pool.clone(), state.clone());
+    let load = move || async move {
+        reading::boards(&pool).await?.ok_or_else(|| AppError::Internal("the site has no version".to_owned()))
     };
-    fresh::page(&request, &state, PageKey::CatalogJson(board.id), version, render).await.map(open)
+    document(&request, &state, PageKey::BoardsJson, &version, load, move |read| {
+        json(&documents::boards(&read.boards.list, &for_page.config))
+    })
+    .await
 }
 
-pub(super) async fn archive(request: HttpRequest, state: State, slug: web::Path<String>) -> Answer {
-    let (_, board, version) = fresh::board(&state, &slug).await?;
-    let render = async || json(&reading::archive(&state.pool, board.id).await?);
-    fresh::page(&request, &state, PageKey::ArchiveJson(board.id), version, render).await.map(open)
+pub(crate) async fn threads(request: HttpRequest, state: State, slug: web::Path<String>) -> Answer {
+    let slug = slug.into_inner();
+    let (board, version) = lookup::board(&state, &slug).await?;
+    let (pool, limits) = (state.pool.clone(), state.config.boards);
+    let load =
+        move || async move { reading::live_threads(&pool, board.id, 0, limits).await?.ok_or_else(|| no_board(&slug)) };
+    document(&request, &state, PageKey::ThreadsJson(board.id), &version, load, move |read| {
+        json(&documents::thread_pages(&read.content, limits.threads_per_page))
+    })
+    .await
 }
 
-pub(super) async fn index(request: HttpRequest, state: State, path: web::Path<(String, String)>) -> Answer {
+pub(crate) async fn catalog(request: HttpRequest, state: State, slug: web::Path<String>) -> Answer {
+    let slug = slug.into_inner();
+    let (board, version) = lookup::board(&state, &slug).await?;
+    let (pool, limits) = (state.pool.clone(), state.config.boards);
+    let load = move || async move {
+        reading::live_threads(&pool, board.id, LAST_REPLIES, limits).await?.ok_or_else(|| no_board(&slug))
+    };
+    document(&request, &state, PageKey::CatalogJson(board.id), &version, load, move |read| {
+        json(&documents::catalog(&read.content, &limits))
+    })
+    .await
+}
+
+pub(crate) async fn archive(request: HttpRequest, state: State, slug: web::Path<String>) -> Answer {
+    let slug = slug.into_inner();
+    let (board, version) = lookup::board(&state, &slug).await?;
+    let pool = state.pool.clone();
+    let load = move || async move { reading::archive(&pool, board.id).await?.ok_or_else(|| no_board(&slug)) };
+    document(&request, &state, PageKey::ArchiveJson(board.id), &version, load, move |read| json(&read.content)).await
+}
+
+pub(crate) async fn index(request: HttpRequest, state: State, path: web::Path<(String, String)>) -> Answer {
     let (slug, page) = path.into_inner();
-    let (_, board, version) = fresh::board(&state, &slug).await?;
-    let limits = state.config.boards;
-    let number: u32 = page.parse().ok().filter(|number| *number < limits.pages).ok_or_else(|| pages::no_page(&page))?;
-    let render = async || {
-        let read = reading::index(&state.pool, board.id, number, limits).await?;
-        if number >= read.pages {
-            return Err(pages::no_page(&page));
-        }
-        json(&model::index(&read.threads, &limits))
+    let (board, version) = lookup::board(&state, &slug).await?;
+    let (pool, limits) = (state.pool.clone(), state.config.boards);
+    let number: u32 = page.parse().ok().filter(|number| *number < limits.pages).ok_or_else(|| no_page(&page))?;
+    let load = move || async move {
+        let read = reading::index(&pool, board.id, number, limits).await?;
+        read.filter(|read| number < read.content.pages).ok_or_else(|| no_page(page))
     };
-    fresh::page(&request, &state, PageKey::IndexJson(board.id, number), version, render).await.map(open)
+    document(&request, &state, PageKey::IndexJson(board.id, number), &version, load, move |read| {
+        json(&documents::index(&read.content.threads, &limits))
+    })
+    .await
 }
 
-pub(super) async fn thread(request: HttpRequest, state: State, path: web::Path<(String, String)>) -> Answer {
+pub(crate) async fn thread(request: HttpRequest, state: State, path: web::Path<(String, String)>) -> Answer {
     let (slug, number) = path.into_inner();
-    let no = PostNo(number.parse().map_err(|_| fresh::no_thread(&number))?);
-    let (_, _, version) = pages::thread_version(&state, &slug, no).await?.ok_or_else(|| fresh::no_thread(&number))?;
-    let render = async || {
-        let posts = reading::thread(&state.pool, no).await?.ok_or_else(|| fresh::no_thread(&number))?;
-        json(&model::thread(&posts, &state.config.boards))
-    };
-    fresh::page(&request, &state, PageKey::ThreadJson(no), version, render).await.map(open)
+    let no = thread_no(&number)?;
+    let version = lookup::thread(&state, &slug, no).await?.ok_or_else(|| no_thread(no))?;
+    let (pool, limits) = (state.pool.clone(), state.config.boards);
+    let load = move || async move { reading::thread(&pool, no).await?.ok_or_else(|| no_thread(no)) };
+    document(&request, &state, PageKey::ThreadJson(no), &version, load, move |read| {
+        json(&documents::thread(&read.content, &limits))
+    })
+    .await
 }

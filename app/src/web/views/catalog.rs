@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::layout::{Layout, Page};
+use super::layout::{Layout, PageMeta};
 use super::post::{FileView, thread_url};
 use super::text;
 use crate::domain::{Board, ThreadPosts};
@@ -71,7 +71,7 @@ pub struct CatalogPage<'a> {
     pub filter: &'a str,
 }
 
-impl Page for CatalogPage<'_> {
+impl PageMeta for CatalogPage<'_> {
     fn title(&self) -> String {
         format!("/{}/ {}, catalogue · {}", self.board.slug, self.board.title, self.layout.site)
     }

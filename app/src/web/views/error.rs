@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::form::PostForm;
-use super::layout::{Layout, Page};
+use super::layout::{Layout, PageMeta};
 use crate::domain::{Board, Draft};
 
 /// Any answer of 400 and above, as a page.
@@ -28,7 +28,7 @@ pub struct ErrorPage<'a> {
     pub back: Option<&'a str>,
 }
 
-impl Page for ErrorPage<'_> {
+impl PageMeta for ErrorPage<'_> {
     fn title(&self) -> String {
         format!("{} · {}", self.title, self.layout.site)
     }

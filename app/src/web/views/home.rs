@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::layout::{Layout, Page};
+use super::layout::{Layout, PageMeta};
 use super::post::{FileView, thread_url};
 use super::text;
 use crate::domain::{Attachment, PostNo};
@@ -54,7 +54,7 @@ pub struct HomePage<'a> {
     pub totals: Totals,
 }
 
-impl Page for HomePage<'_> {
+impl PageMeta for HomePage<'_> {
     fn title(&self) -> String {
         self.layout.site.to_owned()
     }

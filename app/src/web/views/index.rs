@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::form::PostForm;
-use super::layout::{Layout, Page};
+use super::layout::{Layout, PageMeta};
 use super::post::{Place, ThreadView};
 use crate::domain::{Board, ThreadPosts};
 
@@ -41,7 +41,7 @@ pub struct Step {
     pub after_gap: bool,
 }
 
-impl Page for IndexPage<'_> {
+impl PageMeta for IndexPage<'_> {
     fn title(&self) -> String {
         let Board { slug, title, .. } = self.board;
         match self.page {

@@ -16,7 +16,7 @@ pub struct Layout<'a> {
 }
 
 /// What `base.html` asks of the page inside it.
-pub trait Page {
+pub trait PageMeta {
     /// Text of `<title>`.
     fn title(&self) -> String;
 
@@ -30,6 +30,6 @@ pub trait Page {
 
     /// Whether `board` is the one that the page belongs to.
     fn is_at(&self, board: &Board) -> bool {
-        Page::board(self).is_some_and(|here| here.id == board.id)
+        PageMeta::board(self).is_some_and(|here| here.id == board.id)
     }
 }

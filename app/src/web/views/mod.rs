@@ -23,5 +23,5 @@ pub use error::ErrorPage;
 pub use form::{Draft, PostForm, PostLimits};
 pub use home::{HomePage, NewPicture, Totals};
 pub use index::IndexPage;
-pub use layout::{Layout, Page};
+pub use layout::{Layout, PageMeta};
 pub use thread::ThreadPage;

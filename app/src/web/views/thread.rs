@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::form::PostForm;
-use super::layout::{Layout, Page};
+use super::layout::{Layout, PageMeta};
 use super::post::{Place, ThreadView};
 use super::text;
 use crate::domain::{Board, ThreadPosts};
@@ -25,7 +25,7 @@ pub struct ThreadPage<'a> {
     pub form: Option<PostForm<'a>>,
 }
 
-impl Page for ThreadPage<'_> {
+impl PageMeta for ThreadPage<'_> {
     fn title(&self) -> String {
         format!("{} · /{}/ · {}", self.name(), self.board.slug, self.layout.site)
     }

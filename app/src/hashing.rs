@@ -1,0 +1,112 @@
+//! Keyed hashes: what the database holds of addresses and passwords, and how forms sent twice are told.
+//!
+//! Every use has a label of its own, so that a hash made for one purpose says nothing for another.
+
+use std::net::IpAddr;
+
+use hmac::digest::Key;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+/// A hash. Safe to store, useless without the key.
+pub type Hash = [u8; 32];
+
+/// Makes keyed hashes.
+#[derive(Clone)]
+pub struct KeyedHasher {
+    mac: Hmac<Sha256>,
+}
+
+impl std::fmt::Debug for KeyedHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyedHasher(…)")
+    }
+}
+
+impl KeyedHasher {
+    /// With the secret of the site.
+    #[must_use]
+    pub fn new(secret: &SecretString) -> Self {
+        // An HMAC key of the block size of its hash, so that a key of any length can be used (RFC 2104, section 2).
+        let mut key = Key::<Hmac<Sha256>>::default();
+        let digest = Sha256::digest(secret.expose_secret().as_bytes());
+        key.iter_mut().zip(digest).for_each(|(key, byte)| *key = byte);
+        Self { mac: Hmac::new(&key) }
+    }
+
+    /// Of a poster's address. IPv6 counts by its /64, which is what one customer has.
+    #[must_use]
+    pub fn address(&self, address: IpAddr) -> Hash {
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.hash("address", &[&address.octets()]),
+            IpAddr::V6(address) => self.hash("address", &[address.octets().get(..8).unwrap_or_default()]),
+        }
+    }
+
+    /// Of the password that deletes a post.
+    #[must_use]
+    pub fn password(&self, password: &str) -> Hash {
+        self.hash("password", &[password.as_bytes()])
+    }
+
+    /// Of everything that makes two submissions the same one.
+    #[must_use]
+    pub fn submission(&self, parts: &[&[u8]]) -> Hash {
+        self.hash("submission", parts)
+    }
+
+    /// The key of the form on a page, the same on every replica: what is sent under one tag has to be the same bytes.
+    #[must_use]
+    pub fn form_key(&self, page: &str, stamp: &str) -> Uuid {
+        let hash = self.hash("form", &[page.as_bytes(), stamp.as_bytes()]);
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(hash).for_each(|(byte, of_hash)| *byte = of_hash);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+
+    /// Each part goes in with its length, so that no two lists of parts run together into the same bytes.
+    fn hash(&self, label: &str, parts: &[&[u8]]) -> Hash {
+        let mut mac = self.mac.clone();
+        for part in std::iter::once(&label.as_bytes()).chain(parts) {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// Whether two hashes are equal, in a time that does not tell how far.
+#[must_use]
+pub fn equal(one: &[u8], other: &[u8]) -> bool {
+    one.ct_eq(other).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keyed(secret: &str) -> KeyedHasher {
+        KeyedHasher::new(&SecretString::from(secret))
+    }
+
+    #[test]
+    fn hashes_depend_on_secret_purpose_and_boundaries() {
+        let one = keyed("one");
+        assert_eq!(one.password("x"), one.password("x"));
+        assert_ne!(one.password("x"), keyed("two").password("x"));
+        assert_ne!(one.password("x"), one.submission(&[b"x"]));
+        assert_ne!(one.submission(&[b"ab", b"c"]), one.submission(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn addresses_of_one_customer_are_one() {
+        let address = |text: &str| keyed("one").address(text.parse().unwrap());
+        assert_eq!(address("2001:db8:0:1::1"), address("2001:db8:0:1:ffff::9"));
+        assert_ne!(address("2001:db8:0:1::1"), address("2001:db8:0:2::1"));
+        assert_eq!(address("203.0.113.7"), address("::ffff:203.0.113.7"));
+        assert_ne!(address("203.0.113.7"), address("203.0.113.8"));
+    }
+}

@@ -1,0 +1,178 @@
+//! Rendered pages, one entry a page, each as it was at one version.
+//!
+//! A page is loaded, rendered and compressed once for all who ask for it at a version: loading on the main runtime,
+//! rendering on threads of its own, as many at a time as there are cores, so that no page keeps a worker from answering.
+//! What is loaded tells its version from inside its own snapshot, so one version never names two contents. The pages
+//! that were used least recently fall out. Must not know what the pages show.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tracing::Instrument as _;
+
+use crate::db::versions::{Stamp, Version};
+use crate::domain::{BoardId, PostNo};
+use crate::error::AppError;
+use crate::representation::Representation;
+
+/// Which page.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PageKey {
+    /// `/`
+    Home,
+    /// `/{board}/`, `/{board}/2.html`
+    Index(BoardId, u32),
+    /// `/{board}/catalog.html`, by the value of `sort`.
+    Catalog(BoardId, &'static str),
+    /// `/{board}/res/{no}.html`
+    Thread(PostNo),
+    /// `/boards.json`
+    BoardsJson,
+    /// `/{board}/threads.json`
+    ThreadsJson(BoardId),
+    /// `/{board}/catalog.json`
+    CatalogJson(BoardId),
+    /// `/{board}/0.json`
+    IndexJson(BoardId, u32),
+    /// `/{board}/archive.json`
+    ArchiveJson(BoardId),
+    /// `/{board}/res/{no}.json`
+    ThreadJson(PostNo),
+}
+
+/// A page as it was at one version.
+#[derive(Debug)]
+pub struct KeptPage {
+    /// The version, read in the snapshot that the page was made of.
+    pub version: Version,
+    /// What is sent.
+    pub body: Representation,
+}
+
+type Outcome = Result<Arc<KeptPage>, AppError>;
+type Rendering = Shared<BoxFuture<'static, Outcome>>;
+
+/// Keeps pages. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PageCache {
+    kept: Cache<PageKey, Arc<KeptPage>>,
+    /// What is being rendered, and for which version it was asked.
+    renderings: Arc<Mutex<HashMap<(PageKey, Stamp), Rendering>>>,
+    /// A permit per core.
+    cores: Arc<Semaphore>,
+    runtime: Handle,
+}
+
+impl PageCache {
+    /// Keeps up to this many bytes. Loads pages on `runtime`.
+    #[must_use]
+    pub fn new(bytes: u64, cores: usize, runtime: Handle) -> Self {
+        let kept = Cache::builder()
+            .max_capacity(bytes)
+            .eviction_policy(EvictionPolicy::lru())
+            .weigher(|_, page: &Arc<KeptPage>| weight(&page.body))
+            .time_to_idle(Duration::from_mins(5))
+            .build();
+        Self { kept, renderings: Arc::default(), cores: Arc::new(Semaphore::new(cores.max(1))), runtime }
+    }
+
+    /// The page at this version or a later one, rendered now if it is not kept.
+    ///
+    /// # Errors
+    /// What `load` or `render` ended with, for everybody who waited for it.
+    pub async fn get<T, F>(
+        &self,
+        key: PageKey,
+        version: &Version,
+        load: impl FnOnce() -> F,
+        render: impl FnOnce(&Version, T) -> Result<Representation, AppError> + Send + 'static,
+    ) -> Outcome
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<(Version, T), AppError>> + Send + 'static,
+    {
+        let stamp = version.stamp();
+        if let Some(page) = self.kept.get(&key).filter(|page| page.version.stamp() == stamp) {
+            return Ok(page);
+        }
+        // Whoever asks for the same version may share a rendering that was asked for it: its snapshot is of a moment
+        // after that version was seen. One that was asked for an earlier version may have an older snapshot.
+        let asked = (key, stamp);
+        let rendering = {
+            let mut renderings = self.renderings.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(rendering) = renderings.get(&asked) {
+                rendering.clone()
+            } else {
+                let rendering = self.start(asked.clone(), load(), render);
+                renderings.insert(asked, rendering.clone());
+                rendering
+            }
+        };
+        rendering.await
+    }
+
+    fn start<T: Send + 'static>(
+        &self,
+        asked: (PageKey, Stamp),
+        load: impl Future<Output = Result<(Version, T), AppError>> + Send + 'static,
+        render: impl FnOnce(&Version, T) -> Result<Representation, AppError> + Send + 'static,
+    ) -> Rendering {
+        let this = self.clone();
+        // A task of its own: it goes on when the request that started it goes away, because others may wait for it.
+        let task = self.runtime.spawn(
+            async move {
+                let outcome = this.render(|| load, render).await.map(Arc::new);
+                if let Ok(page) = &outcome {
+                    this.keep(asked.0.clone(), page);
+                }
+                this.renderings.lock().unwrap_or_else(PoisonError::into_inner).remove(&asked);
+                outcome
+            }
+            .in_current_span(),
+        );
+        let ended = async { task.await.unwrap_or_else(|error| Err(AppError::Internal(format!("rendering: {error}")))) };
+        ended.boxed().shared()
+    }
+
+    /// Loads and renders a page for one request, and keeps nothing.
+    ///
+    /// # Errors
+    /// What `load` or `render` ended with.
+    pub async fn render<T, F>(
+        &self,
+        load: impl FnOnce() -> F,
+        render: impl FnOnce(&Version, T) -> Result<Representation, AppError> + Send + 'static,
+    ) -> Result<KeptPage, AppError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<(Version, T), AppError>> + Send + 'static,
+    {
+        // Boxed, because what loads holds a lot and most requests never come here.
+        let (version, content) = Box::pin(load()).await?;
+        let _core = self.cores.acquire().await;
+        let rendered =
+            self.runtime.spawn_blocking(move || render(&version, content).map(|body| KeptPage { version, body }));
+        rendered.await.unwrap_or_else(|error| Err(AppError::Internal(format!("rendering: {error}"))))
+    }
+
+    /// Keeps a page, unless a later version of it is kept.
+    fn keep(&self, key: PageKey, page: &Arc<KeptPage>) {
+        let is_later = |kept: &Arc<KeptPage>| kept.version.changed_at > page.version.changed_at;
+        if !self.kept.get(&key).is_some_and(|kept| is_later(&kept)) {
+            self.kept.insert(key, Arc::clone(page));
+        }
+    }
+}
+
+/// What a page takes of the capacity, its entry included.
+fn weight(page: &Representation) -> u32 {
+    u32::try_from(page.size() + 256).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,258 @@
+//! The JSON documents. Field names and types are those of 4chan's read-only API, with vichan's additions where its
+//! clients need them (`locked`, `cyclical`, `extra_files`). Flags are 1 or absent, never true or false.
+
+use base64::Engine as _;
+use serde::Serialize;
+
+use crate::config::{BoardLimits, ServeConfig};
+use crate::domain::{Attachment, Board, Post, PostNo, Thread, ThreadPosts};
+
+#[derive(Debug, Serialize)]
+pub(super) struct BoardsDocument<'a> {
+    boards: Vec<BoardItem<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct BoardItem<'a> {
+    board: &'a str,
+    title: &'a str,
+    meta_description: &'a str,
+    ws_board: u8,
+    per_page: u32,
+    pages: u32,
+    max_filesize: usize,
+    max_webm_filesize: usize,
+    max_webm_duration: u32,
+    max_comment_chars: usize,
+    bump_limit: u32,
+    image_limit: u32,
+    cooldowns: Cooldowns,
+    spoilers: u8,
+    is_archived: u8,
+}
+
+/// Seconds. None are enforced.
+#[derive(Debug, Default, Serialize)]
+struct Cooldowns {
+    threads: u32,
+    replies: u32,
+    images: u32,
+}
+
+pub(super) fn boards<'a>(boards: &'a [Board], config: &ServeConfig) -> BoardsDocument<'a> {
+    let item = |board: &'a Board| BoardItem {
+        board: &board.slug,
+        title: &board.title,
+        meta_description: &board.description,
+        ws_board: 0,
+        per_page: config.boards.threads_per_page,
+        pages: config.boards.pages,
+        max_filesize: config.posts.file_bytes,
+        max_webm_filesize: 0,
+        max_webm_duration: 0,
+        max_comment_chars: config.posts.comment_chars,
+        bump_limit: config.boards.bump_limit,
+        // There is no limit; clients need a number to compare with.
+        image_limit: i32::MAX.unsigned_abs(),
+        cooldowns: Cooldowns::default(),
+        spoilers: 1,
+        is_archived: 1,
+    };
+    BoardsDocument { boards: boards.iter().map(item).collect() }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ThreadsPage {
+    page: usize,
+    threads: Vec<ThreadItem>,
+}
+
+#[derive(Debug, Serialize)]
+struct ThreadItem {
+    no: PostNo,
+    last_modified: i64,
+    replies: i32,
+}
+
+/// `threads.json`
+pub(super) fn thread_pages(threads: &[ThreadPosts], per_page: u32) -> Vec<ThreadsPage> {
+    let item = |posts: &ThreadPosts| ThreadItem {
+        no: posts.thread.no,
+        last_modified: posts.thread.changed_at.timestamp(),
+        replies: posts.thread.replies,
+    };
+    pages(threads, per_page, |page, threads| ThreadsPage { page, threads: threads.iter().map(item).collect() })
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct CatalogPage<'a> {
+    page: usize,
+    threads: Vec<PostItem<'a>>,
+}
+
+/// `catalog.json`
+pub(super) fn catalog<'a>(threads: &'a [ThreadPosts], limits: &BoardLimits) -> Vec<CatalogPage<'a>> {
+    let item = |posts: &'a ThreadPosts| {
+        let mut opening = opening(posts, limits);
+        if let Some(thread) = &mut opening.thread {
+            thread.last_replies = Some(posts.replies.iter().map(post).collect());
+        }
+        opening
+    };
+    pages(threads, limits.threads_per_page, |page, threads| CatalogPage {
+        page,
+        threads: threads.iter().map(item).collect(),
+    })
+}
+
+fn pages<'a, T>(threads: &'a [ThreadPosts], per_page: u32, page: impl Fn(usize, &'a [ThreadPosts]) -> T) -> Vec<T> {
+    let per_page = usize::try_from(per_page).unwrap_or(usize::MAX).max(1);
+    threads.chunks(per_page).enumerate().map(|(number, threads)| page(number, threads)).collect()
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct IndexDocument<'a> {
+    threads: Vec<ThreadDocument<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ThreadDocument<'a> {
+    posts: Vec<PostItem<'a>>,
+}
+
+/// `{page}.json`
+pub(super) fn index<'a>(threads: &'a [ThreadPosts], limits: &BoardLimits) -> IndexDocument<'a> {
+    IndexDocument { threads: threads.iter().map(|posts| thread(posts, limits)).collect() }
+}
+
+/// `res/{no}.json`
+pub(super) fn thread<'a>(posts: &'a ThreadPosts, limits: &BoardLimits) -> ThreadDocument<'a> {
+    ThreadDocument { posts: std::iter::once(opening(posts, limits)).chain(posts.replies.iter().map(post)).collect() }
+}
+
+#[derive(Debug, Serialize)]
+struct PostItem<'a> {
+    no: PostNo,
+    resto: i32,
+    /// `MM/DD/YY(Day)HH:MM:SS`, UTC.
+    now: String,
+    time: i64,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a str>,
+    /// Always there: some clients need it even when it is empty.
+    com: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+    #[serde(flatten)]
+    file: Option<FileItem<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extra_files: Vec<FileItem<'a>>,
+    #[serde(flatten)]
+    thread: Option<OpeningItem<'a>>,
+}
+
+/// A file, or what is left when it was deleted.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum FileItem<'a> {
+    Kept {
+        tim: i64,
+        filename: &'a str,
+        ext: String,
+        fsize: i64,
+        md5: String,
+        w: i32,
+        h: i32,
+        tn_w: i32,
+        tn_h: i32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        spoiler: Option<u8>,
+        /// Ours: where original and thumbnail are, without a redirection.
+        media: String,
+        thumb: String,
+    },
+    Deleted {
+        filedeleted: u8,
+    },
+}
+
+/// What only an opening post has.
+#[derive(Debug, Serialize)]
+struct OpeningItem<'a> {
+    replies: i32,
+    images: i32,
+    omitted_posts: i32,
+    omitted_images: i32,
+    last_modified: i64,
+    sticky: u8,
+    /// 4chan's name and vichan's name for the same thing.
+    closed: u8,
+    locked: u8,
+    cyclical: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bumplimit: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_replies: Option<Vec<PostItem<'a>>>,
+}
+
+fn opening<'a>(posts: &'a ThreadPosts, limits: &BoardLimits) -> PostItem<'a> {
+    let Thread { sticky, locked, archived, replies, pictures, changed_at, .. } = posts.thread;
+    let closed = u8::from(locked || archived);
+    let own = posts.opening.attachments.iter().filter(|attachment| attachment.picture.is_some()).count();
+    let own = i32::try_from(own).unwrap_or(i32::MAX);
+    let thread = OpeningItem {
+        replies,
+        images: (pictures - own).max(0),
+        omitted_posts: posts.omitted_replies(),
+        omitted_images: posts.omitted_pictures(),
+        last_modified: changed_at.timestamp(),
+        sticky: u8::from(sticky),
+        closed,
+        locked: closed,
+        cyclical: "0",
+        bumplimit: u32::try_from(replies).is_ok_and(|replies| replies >= limits.bump_limit).then_some(1),
+        archived: archived.then_some(1),
+        last_replies: None,
+    };
+    PostItem { thread: Some(thread), ..post(&posts.opening) }
+}
+
+fn post(post: &Post) -> PostItem<'_> {
+    let mut files = post.attachments.iter().map(file);
+    PostItem {
+        no: post.no,
+        resto: if post.is_opening() { 0 } else { post.thread.0 },
+        now: post.created_at.format("%m/%d/%y(%a)%H:%M:%S").to_string(),
+        time: post.created_at.timestamp(),
+        name: post.name.as_deref().unwrap_or("Anonymous"),
+        sub: post.subject.as_deref(),
+        com: &post.html,
+        email: post.sage.then_some("sage"),
+        file: files.next(),
+        // Clients take for granted that every one of these can be downloaded.
+        extra_files: files.filter(|file| matches!(file, FileItem::Kept { .. })).collect(),
+        thread: None,
+    }
+}
+
+fn file(attachment: &Attachment) -> FileItem<'_> {
+    let Some(picture) = &attachment.picture else { return FileItem::Deleted { filedeleted: 1 } };
+    let name = attachment.file_name.as_str();
+    FileItem::Kept {
+        tim: attachment.tim,
+        filename: name.rsplit_once('.').map_or(name, |(stem, _)| stem),
+        ext: format!(".{}", picture.kind.extension()),
+        fsize: picture.bytes,
+        md5: base64::prelude::BASE64_STANDARD.encode(picture.md5),
+        w: picture.width,
+        h: picture.height,
+        tn_w: picture.thumbnail_width,
+        tn_h: picture.thumbnail_height,
+        spoiler: attachment.spoiler.then_some(1),
+        media: picture.media_path(),
+        thumb: picture.thumbnail_path(),
+    }
+}

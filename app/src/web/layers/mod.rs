@@ -1,0 +1,50 @@
+//! What happens to every request on its way in and out, whatever it asks for: a number, an answer even after a panic,
+//! errors in the form asked for, headers that protect, counting, one line in the log.
+
+pub(crate) mod errors;
+mod headers;
+mod measure;
+pub(crate) mod panics;
+pub(crate) mod request_id;
+
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, web};
+use tokio_util::context::TokioContext;
+use tracing::Instrument as _;
+
+pub(crate) use headers::AllowedMethods;
+
+use crate::state::AppState;
+use measure::RequestGauge;
+use request_id::RequestId;
+
+/// Stands around everything else.
+pub(super) async fn around(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let state = request.app_data::<web::Data<AppState>>().cloned();
+    let Some(state) = state else { return next.call(request).await.map(ServiceResponse::map_into_boxed_body) };
+    let id = RequestId::new();
+    request.extensions_mut().insert(id.clone());
+    let span = measure::span(&request, &id, &state);
+    async move {
+        let in_flight = RequestGauge::new(&state.metrics);
+        // Connections to Postgres and S3 belong to the runtime in whose context they were opened. Workers have a runtime
+        // each, and one that has nothing left to do at the end takes its own with it, while others still use those
+        // connections: so all are opened in the runtime that ends last.
+        let response = TokioContext::new(next.call(request), state.runtime.clone()).await?;
+        drop(in_flight);
+        let mut response = errors::in_form_asked_for(response.map_into_boxed_body(), &state);
+        headers::set(&mut response, &state, &id);
+        measure::report(&response, &state, started);
+        Ok(response)
+    }
+    .instrument(span)
+    .await
+}

@@ -1,0 +1,57 @@
+//! The pages that people read: which data each shows, and where it comes from. How it looks is in `views`.
+
+pub(crate) mod catalog;
+pub(crate) mod error;
+pub(crate) mod home;
+pub(crate) mod index;
+pub(crate) mod thread;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::LOCATION;
+use askama::Template;
+use uuid::Uuid;
+
+use super::http::caching::CachePolicy;
+use super::views::{Layout, PostForm};
+use crate::db::versions::Version;
+use crate::domain::{Board, Draft, PostNo};
+use crate::error::AppError;
+use crate::live::Boards;
+use crate::representation::Representation;
+use crate::state::AppState;
+
+/// The frame of every page.
+fn layout<'a>(state: &'a AppState, boards: &'a Boards) -> Layout<'a> {
+    Layout { site: &state.config.title, boards: &boards.list, style: &state.assets.style, icon: &state.assets.icon }
+}
+
+/// The form on a board or in a thread, with what was typed into it.
+fn form<'a>(
+    state: &'a AppState,
+    board: &'a Board,
+    thread: Option<PostNo>,
+    draft: &'a Draft,
+    key: Uuid,
+    open: bool,
+) -> PostForm<'a> {
+    PostForm { board, thread, key, draft, limits: &state.config.posts, open }
+}
+
+/// The key of the form on a page at a version.
+fn form_key(state: &AppState, page: &str, version: &Version) -> Uuid {
+    state.hasher.form_key(page, &version.stamp().to_string())
+}
+
+/// Renders a template.
+fn html(template: &impl Template) -> Result<Representation, AppError> {
+    let body = template.render().map_err(|error| AppError::Internal(format!("rendering: {error}")))?;
+    Ok(Representation::new("text/html; charset=utf-8", body))
+}
+
+/// To the one address of a page that has several.
+fn redirect(path: &str) -> HttpResponse {
+    HttpResponse::MovedPermanently()
+        .insert_header((LOCATION, path))
+        .insert_header(CachePolicy::LongRedirect.header())
+        .finish()
+}

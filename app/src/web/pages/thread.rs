@@ -1,0 +1,58 @@
+//! `GET /{board}/res/{no}.html`
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::{form, form_key, html, layout, redirect};
+use crate::domain::{Draft, PostNo};
+use crate::error::AppError;
+use crate::live::PageKey;
+use crate::service::reading;
+use crate::state::AppState;
+use crate::web::http::caching::CachePolicy;
+use crate::web::lookup::{no_thread, thread_no};
+use crate::web::views::ThreadPage;
+use crate::web::{answer, lookup};
+
+type Answer = Result<HttpResponse, AppError>;
+
+pub(crate) async fn thread(
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    path: web::Path<(String, String)>,
+) -> Answer {
+    let (slug, number) = path.into_inner();
+    let no = thread_no(&number)?;
+    let Some(version) = lookup::thread(&state, &slug, no).await? else { return elsewhere(&state, &slug, no).await };
+    let pool = state.pool.clone();
+    let load = move || async move {
+        let read = reading::thread(&pool, no).await?.ok_or_else(|| no_thread(no))?;
+        Ok((read.version, read))
+    };
+    let for_page = state.clone();
+    answer::kept(&request, &state, PageKey::Thread(no), &version, load, move |version, read| {
+        let (board, posts) = (read.boards.find(&slug)?, &read.content);
+        let closed = posts.thread.locked || posts.thread.archived || board.locked;
+        let draft = Draft::default();
+        let key = form_key(&for_page, &format!("{slug}/res/{no}"), version);
+        let form = (!closed).then(|| form(&for_page, board, Some(no), &draft, key, true));
+        html(&ThreadPage { layout: layout(&for_page, &read.boards), board, posts, form })
+    })
+    .await
+}
+
+/// Somebody may have followed the number of a reply, or named the wrong board.
+async fn elsewhere(state: &AppState, slug: &str, no: PostNo) -> Answer {
+    match reading::locate(&state.pool, no).await? {
+        Some(at) if at.board == slug => Ok(HttpResponse::Found()
+            .insert_header((LOCATION, format!("/{slug}/res/{}.html#{no}", at.thread)))
+            .insert_header(CachePolicy::Never.header())
+            .finish()),
+        _ => Err(no_thread(no)),
+    }
+}
+
+pub(crate) async fn moved(path: web::Path<(String, String)>) -> HttpResponse {
+    let (slug, no) = path.into_inner();
+    redirect(&format!("/{slug}/res/{no}.html"))
+}
