@@ -192,6 +192,11 @@ async fn the_catalogue_sorts_and_filters() -> Result<()> {
     ] {
         assert_eq!(shown(query).await?, expected, "the catalogue with {query:?}");
     }
+    // Every word is looked for in every thread: a query of kilobytes would take a second of CPU.
+    let longest = "x".repeat(200);
+    assert!(shown(&format!("?q={longest}")).await?.is_empty());
+    let answer = visitor.get(&format!("/b/catalog.html?q={longest}x")).await?;
+    check_error_page(&answer, 422)?;
     let page = visitor.get("/b/catalog.html?q=dogs&sort=replies").await?;
     assert_eq!(page.attributes("input[name=q]", "value")?, ["dogs"]);
     assert_eq!(page.attributes("option[selected]", "value")?, ["replies"]);
