@@ -129,11 +129,12 @@ impl PageCache {
         // A task of its own: it goes on when the request that started it goes away, because others may wait for it.
         let task = self.runtime.spawn(
             async move {
+                let ended = Ended { renderings: &this.renderings, asked: &asked };
                 let outcome = this.render(|| load, render).await.map(Arc::new);
                 if let Ok(page) = &outcome {
-                    this.keep(asked.0.clone(), page);
+                    this.kept.insert(asked.0.clone(), Arc::clone(page));
                 }
-                this.renderings.lock().unwrap_or_else(PoisonError::into_inner).remove(&asked);
+                drop(ended);
                 outcome
             }
             .in_current_span(),
@@ -162,17 +163,113 @@ impl PageCache {
             self.runtime.spawn_blocking(move || render(&version, content).map(|body| KeptPage { version, body }));
         rendered.await.unwrap_or_else(|error| Err(AppError::Internal(format!("rendering: {error}"))))
     }
+}
 
-    /// Keeps a page, unless a later version of it is kept.
-    fn keep(&self, key: PageKey, page: &Arc<KeptPage>) {
-        let is_later = |kept: &Arc<KeptPage>| kept.version.changed_at > page.version.changed_at;
-        if !self.kept.get(&key).is_some_and(|kept| is_later(&kept)) {
-            self.kept.insert(key, Arc::clone(page));
-        }
+/// Takes a rendering off the list when it has ended, also by a panic: the next request tries again.
+struct Ended<'a> {
+    renderings: &'a Mutex<HashMap<(PageKey, Stamp), Rendering>>,
+    asked: &'a (PageKey, Stamp),
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.renderings.lock().unwrap_or_else(PoisonError::into_inner).remove(self.asked);
     }
 }
 
 /// What a page takes of the capacity, its entry included.
 fn weight(page: &Representation) -> u32 {
     u32::try_from(page.size() + 256).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use chrono::DateTime;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::domain::Refusal;
+
+    fn cache() -> PageCache {
+        PageCache::new(1 << 20, 2, Handle::current())
+    }
+
+    fn version(number: i64) -> Version {
+        Version { site: 1, number, changed_at: DateTime::UNIX_EPOCH, settled: true, board: None }
+    }
+
+    fn text(_: &Version, text: String) -> Result<Representation, AppError> {
+        Ok(Representation::new("text/plain", text))
+    }
+
+    /// Asks for the page of thread 1 at a version, which is loaded as `loaded`.
+    async fn get(cache: &PageCache, asked: i64, loaded: i64, loads: &Arc<AtomicUsize>) -> Outcome {
+        let loads = Arc::clone(loads);
+        let load = move || async move {
+            loads.fetch_add(1, Ordering::Relaxed);
+            Ok((version(loaded), format!("version {loaded}")))
+        };
+        cache.get(PageKey::Thread(PostNo(1)), &version(asked), load, text).await
+    }
+
+    #[tokio::test]
+    async fn a_page_is_kept_for_its_version_and_replaced_by_the_next() {
+        let (cache, loads) = (cache(), Arc::default());
+        for (asked, loaded, expected_loads) in [(1, 1, 1), (1, 1, 1), (2, 2, 2), (2, 2, 2)] {
+            let page = get(&cache, asked, loaded, &loads).await.unwrap();
+            assert_eq!(page.body.plain, format!("version {loaded}"));
+            assert_eq!(loads.load(Ordering::Relaxed), expected_loads);
+        }
+        cache.kept.run_pending_tasks();
+        assert_eq!(cache.kept.entry_count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_page_that_changed_while_it_was_loaded_is_kept_as_what_it_is() {
+        let (cache, loads) = (cache(), Arc::default());
+        assert_eq!(get(&cache, 1, 2, &loads).await.unwrap().version.number, 2);
+        assert_eq!(get(&cache, 2, 9, &loads).await.unwrap().version.number, 2, "kept as version 2");
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_for_a_version_share_one_rendering_even_if_the_first_goes_away() {
+        let cache = cache();
+        let (loads, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let ask = || {
+            let (cache, loads, go) = (cache.clone(), Arc::clone(&loads), Arc::clone(&go));
+            tokio::spawn(async move {
+                let load = move || async move {
+                    loads.fetch_add(1, Ordering::Relaxed);
+                    go.notified().await;
+                    Ok((version(1), "once".to_owned()))
+                };
+                cache.get(PageKey::Home, &version(1), load, text).await
+            })
+        };
+        let first = ask();
+        while loads.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let others = [ask(), ask()];
+        first.abort();
+        go.notify_one();
+        for other in others {
+            assert_eq!(other.await.unwrap().unwrap().body.plain, "once");
+        }
+        assert_eq!(loads.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn neither_an_error_nor_a_panic_is_kept() {
+        let (cache, loads) = (cache(), Arc::default());
+        let refused = || async { Err::<(Version, String), AppError>(Refusal::UnknownPicture.into()) };
+        let thread = PageKey::Thread(PostNo(1));
+        assert!(cache.get(thread.clone(), &version(1), refused, text).await.is_err());
+        let panics = || async { panic!("a defect") };
+        assert!(cache.get(thread, &version(1), panics, text).await.is_err());
+        assert!(cache.renderings.lock().unwrap().is_empty());
+        assert_eq!(get(&cache, 1, 1, &loads).await.unwrap().body.plain, "version 1");
+    }
 }
