@@ -200,6 +200,7 @@ mod tests {
         Version { site: 1, number, changed_at: DateTime::UNIX_EPOCH, settled: true, board: None }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the signature of every rendering")]
     fn text(_: &Version, text: String) -> Result<Representation, AppError> {
         Ok(Representation::new("text/plain", text))
     }

@@ -3,7 +3,19 @@
 
 use std::borrow::Cow;
 
+use super::sniff::ForeignFormat;
 use crate::domain::PictureKind;
+
+/// A part of a format that browsers do not show, and neither do we.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnsupportedFeature {
+    /// Lossless or hierarchical JPEG, ITU-T T.81 annexes H and J.
+    LosslessCoding,
+    /// ITU-T T.81 annex D.
+    ArithmeticCoding,
+    /// More than 8 bits per colour.
+    DeepColour,
+}
 
 /// Why a picture was refused. `Display` is for logs: the code, and what a decoder had to say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,15 +27,15 @@ pub enum MediaError {
     UnknownFormat,
     /// The bytes begin like something else that people often try to post.
     UnsupportedFormat {
-        /// With its article, to stand after "This is": `a PDF, not a picture`.
-        what: &'static str,
+        /// What it seems to be.
+        format: ForeignFormat,
     },
     /// The right format, in a variety that browsers do not show either.
     UnsupportedPicture {
         /// The format.
         kind: PictureKind,
-        /// What it uses, to stand after "uses": `arithmetic coding`.
-        feature: &'static str,
+        /// What it uses.
+        feature: UnsupportedFeature,
     },
     /// The file ends before the picture does.
     TruncatedPicture {
@@ -112,8 +124,8 @@ impl MediaError {
     /// What was found, for logs: `: zlib said no`. Numbers that the code explains by itself are left out.
     fn finding(&self) -> String {
         match self {
-            Self::UnsupportedFormat { what } => format!(": {what}"),
-            Self::UnsupportedPicture { kind, feature } => format!(": {} with {feature}", kind.name()),
+            Self::UnsupportedFormat { format } => format!(": {format:?}"),
+            Self::UnsupportedPicture { kind, feature } => format!(": {} with {feature:?}", kind.name()),
             Self::TruncatedPicture { kind } | Self::DecoderPanicked { kind } => format!(": {}", kind.name()),
             Self::CorruptPicture { kind, detail } => format!(": {}: {detail}", kind.name()),
             Self::PictureTooWide { width, height, .. }

@@ -26,8 +26,9 @@ mod sniff;
 mod thumbnail;
 mod walk;
 
-pub use error::MediaError;
+pub use error::{MediaError, UnsupportedFeature};
 pub use inspect::{Inspected, inspect};
 pub use limits::Limits;
 pub use pool::{Pool, PoolError};
+pub use sniff::ForeignFormat;
 pub use thumbnail::{THUMBNAIL_SIDE, Thumbnail, thumbnail};

@@ -5,12 +5,12 @@ use crate::domain::PictureKind;
 
 /// What is left of a file. Asking for more than that is [`MediaError::TruncatedPicture`].
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a> {
+pub(super) struct FileReader<'a> {
     kind: PictureKind,
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FileReader<'a> {
     pub(super) fn new(kind: PictureKind, bytes: &'a [u8]) -> Self {
         Self { kind, rest: bytes }
     }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn reads_in_order_and_stops_at_the_end() {
-        let mut reader = Reader::new(PictureKind::Gif, &[1, 2, 3, 4, 5, 6, 7]);
+        let mut reader = FileReader::new(PictureKind::Gif, &[1, 2, 3, 4, 5, 6, 7]);
         let start = reader;
         assert_eq!(reader.u16_be(), Ok(0x0102));
         assert_eq!(reader.since(start), [1, 2]);

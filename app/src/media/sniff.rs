@@ -7,6 +7,71 @@
 use super::MediaError;
 use crate::domain::PictureKind;
 
+/// What people try to post besides the four accepted formats, as far as it is worth telling them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForeignFormat {
+    /// Portable Document Format.
+    Pdf,
+    /// PostScript.
+    PostScript,
+    /// Matroska, of which `WebM` is a kind.
+    Matroska,
+    /// TIFF, which most raw formats of cameras are too.
+    TiffOrRaw,
+    /// `BigTIFF`.
+    Tiff,
+    /// JPEG XL.
+    JpegXl,
+    /// JPEG 2000.
+    Jpeg2000,
+    /// A document of Photoshop.
+    Photoshop,
+    /// A document of GIMP.
+    Gimp,
+    /// An icon of Windows.
+    Icon,
+    /// A ZIP archive, which office documents are too.
+    Zip,
+    /// A RAR archive.
+    Rar,
+    /// A 7z archive.
+    SevenZip,
+    /// Something compressed by gzip.
+    Gzip,
+    /// Ogg, sound or video.
+    Ogg,
+    /// MPEG audio layer 3 with a tag.
+    Mp3,
+    /// FLAC.
+    Flac,
+    /// A program of Linux or Windows.
+    Program,
+    /// A Flash film.
+    Flash,
+    /// A Windows bitmap.
+    Bmp,
+    /// AVIF.
+    Avif,
+    /// HEIC, what iPhones store.
+    Heic,
+    /// MPEG-4 without pictures.
+    Mpeg4Sound,
+    /// A video of Apple's `QuickTime`.
+    QuickTime,
+    /// Any other MPEG-4 file.
+    Mp4,
+    /// An AVI video.
+    Avi,
+    /// WAVE sound.
+    Wav,
+    /// Scalable Vector Graphics.
+    Svg,
+    /// A web page.
+    Html,
+    /// Readable text.
+    Text,
+}
+
 /// How much of a text is read to tell what it is.
 const TEXT_WINDOW: usize = 1024;
 
@@ -19,7 +84,7 @@ pub(super) fn sniff(upload: &[u8]) -> Result<PictureKind, MediaError> {
         return Ok(kind);
     }
     Err(match binary(upload).or_else(|| container(upload)).or_else(|| text(upload)) {
-        Some(what) => MediaError::UnsupportedFormat { what },
+        Some(format) => MediaError::UnsupportedFormat { format },
         None => MediaError::UnknownFormat,
     })
 }
@@ -41,53 +106,53 @@ fn picture_kind(upload: &[u8]) -> Option<PictureKind> {
 }
 
 /// Formats with a signature of their own at offset 0.
-fn binary(upload: &[u8]) -> Option<&'static str> {
-    const SIGNATURES: [(&[u8], &str); 23] = [
-        (b"%PDF-", "a PDF, not a picture"),
-        (b"%!PS", "a PostScript document, not a picture"),
-        (b"\x1a\x45\xdf\xa3", "a WebM or Matroska video, not a picture"),
-        (b"II*\0", "a TIFF or raw camera picture"),
-        (b"MM\0*", "a TIFF or raw camera picture"),
-        (b"II+\0", "a TIFF picture"),
-        (b"MM\0+", "a TIFF picture"),
-        (b"\xff\x0a", "a JPEG XL picture"),
-        (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
-        (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
-        (b"8BPS", "a Photoshop document"),
-        (b"gimp xcf", "a GIMP document"),
-        (b"\0\0\x01\0", "an icon"),
-        (b"PK\x03\x04", "a ZIP archive or an office document, not a picture"),
-        (b"Rar!\x1a\x07", "a RAR archive, not a picture"),
-        (b"7z\xbc\xaf\x27\x1c", "a 7z archive, not a picture"),
-        (b"\x1f\x8b", "a gzip archive, not a picture"),
-        (b"OggS", "an Ogg sound or video, not a picture"),
-        (b"ID3", "an MP3 sound, not a picture"),
-        (b"fLaC", "a FLAC sound, not a picture"),
-        (b"\x7fELF", "a program, not a picture"),
-        (b"MZ", "a program, not a picture"),
-        (b"CWS", "a Flash film, not a picture"),
+fn binary(upload: &[u8]) -> Option<ForeignFormat> {
+    const SIGNATURES: [(&[u8], ForeignFormat); 23] = [
+        (b"%PDF-", ForeignFormat::Pdf),
+        (b"%!PS", ForeignFormat::PostScript),
+        (b"\x1a\x45\xdf\xa3", ForeignFormat::Matroska),
+        (b"II*\0", ForeignFormat::TiffOrRaw),
+        (b"MM\0*", ForeignFormat::TiffOrRaw),
+        (b"II+\0", ForeignFormat::Tiff),
+        (b"MM\0+", ForeignFormat::Tiff),
+        (b"\xff\x0a", ForeignFormat::JpegXl),
+        (b"\0\0\0\x0cJXL ", ForeignFormat::JpegXl),
+        (b"\0\0\0\x0cjP  ", ForeignFormat::Jpeg2000),
+        (b"8BPS", ForeignFormat::Photoshop),
+        (b"gimp xcf", ForeignFormat::Gimp),
+        (b"\0\0\x01\0", ForeignFormat::Icon),
+        (b"PK\x03\x04", ForeignFormat::Zip),
+        (b"Rar!\x1a\x07", ForeignFormat::Rar),
+        (b"7z\xbc\xaf\x27\x1c", ForeignFormat::SevenZip),
+        (b"\x1f\x8b", ForeignFormat::Gzip),
+        (b"OggS", ForeignFormat::Ogg),
+        (b"ID3", ForeignFormat::Mp3),
+        (b"fLaC", ForeignFormat::Flac),
+        (b"\x7fELF", ForeignFormat::Program),
+        (b"MZ", ForeignFormat::Program),
+        (b"CWS", ForeignFormat::Flash),
     ];
     if upload.starts_with(b"BM") && has_at(upload, 6, b"\0\0\0\0") {
-        return Some("a BMP picture");
+        return Some(ForeignFormat::Bmp);
     }
-    SIGNATURES.iter().find(|(signature, _)| upload.starts_with(signature)).map(|(_, what)| *what)
+    SIGNATURES.iter().find(|(signature, _)| upload.starts_with(signature)).map(|(_, format)| *format)
 }
 
 /// Formats that share a container: ISO base media files and RIFF.
-fn container(upload: &[u8]) -> Option<&'static str> {
+fn container(upload: &[u8]) -> Option<ForeignFormat> {
     if has_at(upload, 4, b"ftyp") {
         return Some(match upload.get(8..12)? {
-            b"avif" | b"avis" => "an AVIF picture",
-            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => "a HEIC picture",
-            b"M4A " | b"M4B " => "an MPEG-4 sound, not a picture",
-            b"qt  " => "a QuickTime video, not a picture",
-            _ => "an MP4 video, not a picture",
+            b"avif" | b"avis" => ForeignFormat::Avif,
+            b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => ForeignFormat::Heic,
+            b"M4A " | b"M4B " => ForeignFormat::Mpeg4Sound,
+            b"qt  " => ForeignFormat::QuickTime,
+            _ => ForeignFormat::Mp4,
         });
     }
     if upload.starts_with(b"RIFF") {
         return match upload.get(8..12)? {
-            b"AVI " => Some("an AVI video, not a picture"),
-            b"WAVE" => Some("a WAV sound, not a picture"),
+            b"AVI " => Some(ForeignFormat::Avi),
+            b"WAVE" => Some(ForeignFormat::Wav),
             _ => None,
         };
     }
@@ -95,19 +160,19 @@ fn container(upload: &[u8]) -> Option<&'static str> {
 }
 
 /// Mark-up and other text, in UTF-8 or UTF-16.
-fn text(upload: &[u8]) -> Option<&'static str> {
+fn text(upload: &[u8]) -> Option<ForeignFormat> {
     let beginning = upload.get(..TEXT_WINDOW).unwrap_or(upload);
     let text = beginning_as_text(beginning)?;
     let text = text.trim_start().to_ascii_lowercase();
     let is_markup = text.starts_with('<');
     if is_markup && (text.contains("<svg") || text.contains("<!doctype svg")) {
-        return Some("an SVG drawing");
+        return Some(ForeignFormat::Svg);
     }
     if is_markup && ["<!doctype html", "<html", "<head", "<body", "<script"].iter().any(|tag| text.contains(tag)) {
-        return Some("an HTML page, not a picture");
+        return Some(ForeignFormat::Html);
     }
     let is_readable = !text.contains(|letter: char| letter.is_control() && !letter.is_whitespace());
-    (is_readable && !text.is_empty()).then_some("text, not a picture")
+    (is_readable && !text.is_empty()).then_some(ForeignFormat::Text)
 }
 
 /// `None` for what is no text. The window may end within a letter.
@@ -141,8 +206,9 @@ fn has_at(bytes: &[u8], offset: usize, expected: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn what(upload: &[u8]) -> String {
-        sniff(upload).map_or_else(|error| error.to_string(), |kind| kind.name().to_owned())
+    fn foreign(upload: &[u8]) -> ForeignFormat {
+        let Err(MediaError::UnsupportedFormat { format }) = sniff(upload) else { panic!("{:?}", sniff(upload)) };
+        format
     }
 
     fn utf16(text: &str, big_endian: bool) -> Vec<u8> {
@@ -166,30 +232,30 @@ mod tests {
     #[test]
     fn other_things_are_named() {
         for (upload, expected) in [
-            (&b"%PDF-1.7\n"[..], "a PDF"),
-            (b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF"),
-            (b"\0\0\0\x1cftypheic\0\0\0\0", "a HEIC"),
-            (b"\0\0\0\x1cftypisom\0\0\0\0", "an MP4"),
-            (b"\x1a\x45\xdf\xa3\x01", "a WebM"),
-            (b"II*\0\x08\0\0\0", "a TIFF"),
-            (b"BM\x10\0\0\0\0\0\0\0\x36\0", "a BMP"),
-            (b"PK\x03\x04\x14\0", "a ZIP"),
-            (b"RIFF\0\0\0\0AVI LIST", "an AVI"),
-            (b"  \n<!DOCTYPE html><html>", "an HTML"),
-            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG"),
-            (b"\xef\xbb\xbf<?xml version='1.0'?><!-- x --><svg/>", "an SVG"),
-            (&utf16("<?xml version='1.0'?><svg/>", false), "an SVG"),
-            (&utf16("<svg onload=alert(1)>", true), "an SVG"),
-            (b"hello, world\r\n", "text"),
-            ("안녕하세요".as_bytes(), "text"),
+            (&b"%PDF-1.7\n"[..], ForeignFormat::Pdf),
+            (b"\0\0\0\x1cftypavif\0\0\0\0", ForeignFormat::Avif),
+            (b"\0\0\0\x1cftypheic\0\0\0\0", ForeignFormat::Heic),
+            (b"\0\0\0\x1cftypisom\0\0\0\0", ForeignFormat::Mp4),
+            (b"\x1a\x45\xdf\xa3\x01", ForeignFormat::Matroska),
+            (b"II*\0\x08\0\0\0", ForeignFormat::TiffOrRaw),
+            (b"BM\x10\0\0\0\0\0\0\0\x36\0", ForeignFormat::Bmp),
+            (b"PK\x03\x04\x14\0", ForeignFormat::Zip),
+            (b"RIFF\0\0\0\0AVI LIST", ForeignFormat::Avi),
+            (b"  \n<!DOCTYPE html><html>", ForeignFormat::Html),
+            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", ForeignFormat::Svg),
+            (b"\xef\xbb\xbf<?xml version='1.0'?><!-- x --><svg/>", ForeignFormat::Svg),
+            (&utf16("<?xml version='1.0'?><svg/>", false), ForeignFormat::Svg),
+            (&utf16("<svg onload=alert(1)>", true), ForeignFormat::Svg),
+            (b"hello, world\r\n", ForeignFormat::Text),
+            ("안녕하세요".as_bytes(), ForeignFormat::Text),
         ] {
-            assert!(what(upload).contains(expected), "{expected}: {}", what(upload));
+            assert_eq!(foreign(upload), expected);
         }
     }
 
     #[test]
     fn a_text_may_be_cut_within_a_letter_by_the_window() {
         let long = "안".repeat(1000);
-        assert!(what(long.as_bytes()).contains("text"));
+        assert_eq!(foreign(long.as_bytes()), ForeignFormat::Text);
     }
 }

@@ -7,7 +7,7 @@
 use image::metadata::Orientation;
 
 use super::super::limits::pixels;
-use super::super::reader::Reader;
+use super::super::reader::FileReader;
 use super::super::{Limits, MediaError};
 use super::Walked;
 use crate::domain::PictureKind;
@@ -22,7 +22,7 @@ const APPLICATION: u8 = 0xff;
 /// Walks through a GIF.
 pub(super) fn walk(file: &[u8], limits: &Limits) -> Result<Walked, MediaError> {
     let mut walk = Walk {
-        reader: Reader::new(PictureKind::Gif, file),
+        reader: FileReader::new(PictureKind::Gif, file),
         limits,
         stored: Vec::with_capacity(file.len()),
         control: None,
@@ -55,7 +55,7 @@ pub(super) fn walk(file: &[u8], limits: &Limits) -> Result<Walked, MediaError> {
 }
 
 struct Walk<'a> {
-    reader: Reader<'a>,
+    reader: FileReader<'a>,
     limits: &'a Limits,
     stored: Vec<u8>,
     /// A graphic control speaks of the next image, and is kept only with it.

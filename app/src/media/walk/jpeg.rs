@@ -11,8 +11,9 @@
 
 use image::metadata::Orientation;
 
+use super::super::error::UnsupportedFeature;
 use super::super::limits::pixels;
-use super::super::reader::Reader;
+use super::super::reader::FileReader;
 use super::super::{Limits, MediaError, exif};
 use super::{MAX_ICC_BYTES, Walked};
 use crate::domain::PictureKind;
@@ -29,7 +30,7 @@ const ICC_PREFIX: &[u8] = b"ICC_PROFILE\0";
 /// Walks through a JPEG.
 pub(super) fn walk(file: &[u8], limits: &Limits) -> Result<Walked, MediaError> {
     let mut walk = Walk {
-        reader: Reader::new(PictureKind::Jpeg, file),
+        reader: FileReader::new(PictureKind::Jpeg, file),
         limits,
         jfif: None,
         adobe: None,
@@ -52,7 +53,7 @@ pub(super) fn walk(file: &[u8], limits: &Limits) -> Result<Walked, MediaError> {
 const END_OF_IMAGE: u8 = 0xd9;
 
 struct Walk<'a> {
-    reader: Reader<'a>,
+    reader: FileReader<'a>,
     limits: &'a Limits,
     /// Version, units and density.
     jfif: Option<[u8; 7]>,
@@ -106,8 +107,8 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
             0xfe => self.payload().map(|_| ()),
-            0xc3 | 0xc5..=0xc7 | 0xdc | 0xde | 0xdf => Err(unsupported("lossless or hierarchical coding")),
-            0xc8..=0xcf => Err(unsupported("arithmetic coding")),
+            0xc3 | 0xc5..=0xc7 | 0xdc | 0xde | 0xdf => Err(unsupported(UnsupportedFeature::LosslessCoding)),
+            0xc8..=0xcf => Err(unsupported(UnsupportedFeature::ArithmeticCoding)),
             0xd8 => Err(self.reader.corrupt("a second start of image")),
             _ => Err(self.reader.corrupt("a marker that belongs to no picture")),
         }
@@ -239,7 +240,7 @@ impl Frame {
         let width = u32::from(u16::from_be_bytes([*width_high, *width_low]));
         let height = u32::from(u16::from_be_bytes([*height_high, *height_low]));
         if *precision != 8 {
-            return Err(unsupported("more than 8 bits a colour"));
+            return Err(unsupported(UnsupportedFeature::DeepColour));
         }
         if width == 0 || height == 0 {
             return corrupt("a frame without a pixel");
@@ -333,6 +334,6 @@ fn put_segment(out: &mut Vec<u8>, marker: u8, pieces: &[&[u8]]) {
     }
 }
 
-fn unsupported(feature: &'static str) -> MediaError {
+fn unsupported(feature: UnsupportedFeature) -> MediaError {
     MediaError::UnsupportedPicture { kind: PictureKind::Jpeg, feature }
 }

@@ -11,7 +11,7 @@ use flate2::read::ZlibDecoder;
 use image::metadata::Orientation;
 
 use super::super::limits::pixels;
-use super::super::reader::Reader;
+use super::super::reader::FileReader;
 use super::super::{Limits, MediaError, exif};
 use super::{MAX_ICC_BYTES, Walked};
 use crate::domain::PictureKind;
@@ -20,7 +20,7 @@ const SIGNATURE_BYTES: usize = 8;
 
 /// Walks through a PNG.
 pub(super) fn walk(file: &[u8], limits: &Limits) -> Result<Walked, MediaError> {
-    let mut reader = Reader::new(PictureKind::Png, file);
+    let mut reader = FileReader::new(PictureKind::Png, file);
     let signature = reader.take(SIGNATURE_BYTES)?;
     let first = Chunk::read(&mut reader)?;
     let header = Header::parse(&first)?;
@@ -55,7 +55,7 @@ struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, MediaError> {
+    fn read(reader: &mut FileReader<'a>) -> Result<Self, MediaError> {
         let start = *reader;
         let length = reader.u32_be()?;
         if length > 0x7fff_ffff {
@@ -88,7 +88,7 @@ struct Header {
 
 impl Header {
     fn parse(chunk: &Chunk<'_>) -> Result<Self, MediaError> {
-        let mut reader = Reader::new(PictureKind::Png, chunk.data);
+        let mut reader = FileReader::new(PictureKind::Png, chunk.data);
         if chunk.name != *b"IHDR" || chunk.data.len() != 13 {
             return Err(reader.corrupt("the first chunk is no header"));
         }
@@ -151,7 +151,7 @@ struct Animation {
 }
 
 struct Walk<'a> {
-    reader: Reader<'a>,
+    reader: FileReader<'a>,
     limits: &'a Limits,
     header: Header,
     /// Names of the kept chunks of which there may be one.
@@ -251,7 +251,7 @@ impl Walk<'_> {
     }
 
     fn start_animation(&mut self, chunk: &Chunk<'_>) -> Result<(), MediaError> {
-        let mut reader = Reader::new(PictureKind::Png, chunk.data);
+        let mut reader = FileReader::new(PictureKind::Png, chunk.data);
         let promised = reader.u32_be()?;
         if self.animation.is_some() || self.data != Data::Before || chunk.data.len() != 8 || promised == 0 {
             return Err(self.reader.corrupt("an animation header that does not fit"));
@@ -264,7 +264,7 @@ impl Walk<'_> {
 
     fn frame_control(&mut self, chunk: &Chunk<'_>) -> Result<(), MediaError> {
         let Some(animation) = &mut self.animation else { return Ok(()) };
-        let mut reader = Reader::new(PictureKind::Png, chunk.data);
+        let mut reader = FileReader::new(PictureKind::Png, chunk.data);
         let sequence = reader.u32_be()?;
         let [width, height, x, y] = [reader.u32_be()?, reader.u32_be()?, reader.u32_be()?, reader.u32_be()?];
         let inside = u64::from(x) + u64::from(width) <= self.header.width.into()
@@ -291,7 +291,7 @@ impl Walk<'_> {
 
     fn frame_data(&mut self, chunk: &Chunk<'_>) -> Result<(), MediaError> {
         let Some(animation) = &mut self.animation else { return Ok(()) };
-        let sequence = Reader::new(PictureKind::Png, chunk.data).u32_be()?;
+        let sequence = FileReader::new(PictureKind::Png, chunk.data).u32_be()?;
         // Without a frame yet, or before the image data, there is nothing it could belong to.
         if sequence != animation.sequence || animation.frames == 0 || self.data != Data::After {
             return Err(self.reader.corrupt("frame data that does not fit"));

@@ -7,7 +7,7 @@
 use image::metadata::Orientation;
 
 use super::super::limits::pixels;
-use super::super::reader::Reader;
+use super::super::reader::FileReader;
 use super::super::{Limits, MediaError, exif};
 use super::{MAX_ICC_BYTES, Walked};
 use crate::domain::PictureKind;
@@ -19,10 +19,10 @@ const FLAG_ANIMATION: u8 = 0x02;
 
 /// Walks through a WebP.
 pub(super) fn walk(file: &[u8], limits: &Limits) -> Result<Walked, MediaError> {
-    let mut reader = Reader::new(PictureKind::WebP, file);
+    let mut reader = FileReader::new(PictureKind::WebP, file);
     reader.take(4)?;
     let length = reader.u32_le()?;
-    let mut reader = Reader::new(PictureKind::WebP, reader.take(reader.length(length)?)?);
+    let mut reader = FileReader::new(PictureKind::WebP, reader.take(reader.length(length)?)?);
     reader.take(4)?;
     let first = Chunk::read(&mut reader)?;
     if first.name == *b"VP8X" {
@@ -48,7 +48,7 @@ struct Chunk<'a> {
 
 impl<'a> Chunk<'a> {
     /// The byte that pads an odd chunk may be missing at the very end, as some encoders leave it.
-    fn read(reader: &mut Reader<'a>) -> Result<Self, MediaError> {
+    fn read(reader: &mut FileReader<'a>) -> Result<Self, MediaError> {
         let name = reader.array()?;
         let length = reader.u32_le()?;
         let data = reader.take(reader.length(length)?)?;
@@ -71,7 +71,7 @@ struct Bitstream {
 impl Bitstream {
     /// VP8: RFC 6386, section 9.1. VP8L: RFC 9649, section 3.4.
     fn parse(chunk: &Chunk<'_>, limits: &Limits) -> Result<Self, MediaError> {
-        let mut reader = Reader::new(PictureKind::WebP, chunk.data);
+        let mut reader = FileReader::new(PictureKind::WebP, chunk.data);
         let image = match &chunk.name {
             b"VP8 " => {
                 let [tag, _, _, code @ ..] = reader.array::<6>()?;
@@ -104,7 +104,7 @@ impl Bitstream {
 
 /// A file with an extended header (section 2.7).
 struct Extended<'a> {
-    reader: Reader<'a>,
+    reader: FileReader<'a>,
     limits: &'a Limits,
     width: u32,
     height: u32,
@@ -122,8 +122,8 @@ struct Extended<'a> {
 }
 
 impl<'a> Extended<'a> {
-    fn start(reader: Reader<'a>, limits: &'a Limits, data: &[u8]) -> Result<Self, MediaError> {
-        let mut header = Reader::new(PictureKind::WebP, data);
+    fn start(reader: FileReader<'a>, limits: &'a Limits, data: &[u8]) -> Result<Self, MediaError> {
+        let mut header = FileReader::new(PictureKind::WebP, data);
         let [flags, _, _, _] = header.array()?;
         let width = header.u24_le()? + 1;
         let height = header.u24_le()? + 1;
@@ -190,9 +190,9 @@ impl<'a> Extended<'a> {
     fn frame(&mut self, data: &'a [u8]) -> Result<(), MediaError> {
         self.frame_count += 1;
         self.limits.check_frames(self.frame_count)?;
-        let mut reader = Reader::new(PictureKind::WebP, data);
+        let mut reader = FileReader::new(PictureKind::WebP, data);
         let header = reader.array::<16>()?;
-        let mut place = Reader::new(PictureKind::WebP, &header);
+        let mut place = FileReader::new(PictureKind::WebP, &header);
         let [x, y] = [place.u24_le()? * 2, place.u24_le()? * 2];
         let [width, height] = [place.u24_le()? + 1, place.u24_le()? + 1];
         self.limits.check_size(width, height)?;

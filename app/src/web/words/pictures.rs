@@ -1,6 +1,6 @@
 //! What is said of a picture that cannot be posted.
 
-use crate::media::MediaError;
+use crate::media::{ForeignFormat, MediaError, UnsupportedFeature};
 
 const ACCEPTED: &str = "JPEG, PNG, GIF and WebP are accepted.";
 
@@ -8,9 +8,9 @@ pub(super) fn detail(error: &MediaError) -> String {
     match error {
         MediaError::EmptyFile => "This file is empty. Choose a picture and post it again.".to_owned(),
         MediaError::UnknownFormat => format!("This file is not a picture that the board knows. {ACCEPTED}"),
-        MediaError::UnsupportedFormat { what } => format!("This is {what}. {ACCEPTED}"),
+        MediaError::UnsupportedFormat { format } => format!("This is {}. {ACCEPTED}", foreign(*format)),
         MediaError::UnsupportedPicture { kind, feature } => {
-            let kind = kind.name();
+            let (kind, feature) = (kind.name(), unsupported(*feature));
             format!(
                 "This {kind} uses {feature}, which browsers cannot show. Save it as an ordinary {kind} and post it again."
             )
@@ -34,7 +34,7 @@ pub(super) fn detail(error: &MediaError) -> String {
             millions(*limit)
         ),
         MediaError::TooManyDecodedBytes { needed, limit } => format!(
-            "Showing this picture takes {} million bytes of memory; the limit is {} million. Make it smaller, or save it with 8 bits a colour and without progressive coding, and post it again.",
+            "Showing this picture takes {} million bytes of memory; the limit is {} million. Make it smaller, or save it with 8 bits per colour and without progressive coding, and post it again.",
             millions(*needed),
             millions(*limit)
         ),
@@ -48,6 +48,50 @@ pub(super) fn detail(error: &MediaError) -> String {
             "A preview of this picture could not be made. Open it in a picture editor, save it anew and post that."
                 .to_owned()
         }
+    }
+}
+
+/// What a file is, with its article.
+const fn foreign(format: ForeignFormat) -> &'static str {
+    match format {
+        ForeignFormat::Pdf => "a PDF, not a picture",
+        ForeignFormat::PostScript => "a PostScript document, not a picture",
+        ForeignFormat::Matroska => "a WebM or Matroska video, not a picture",
+        ForeignFormat::TiffOrRaw => "a TIFF or raw camera picture",
+        ForeignFormat::Tiff => "a TIFF picture",
+        ForeignFormat::JpegXl => "a JPEG XL picture",
+        ForeignFormat::Jpeg2000 => "a JPEG 2000 picture",
+        ForeignFormat::Photoshop => "a Photoshop document",
+        ForeignFormat::Gimp => "a GIMP document",
+        ForeignFormat::Icon => "an icon",
+        ForeignFormat::Zip => "a ZIP archive or an office document, not a picture",
+        ForeignFormat::Rar => "a RAR archive, not a picture",
+        ForeignFormat::SevenZip => "a 7z archive, not a picture",
+        ForeignFormat::Gzip => "a gzip archive, not a picture",
+        ForeignFormat::Ogg => "an Ogg sound or video, not a picture",
+        ForeignFormat::Mp3 => "an MP3 sound, not a picture",
+        ForeignFormat::Flac => "a FLAC sound, not a picture",
+        ForeignFormat::Program => "a program, not a picture",
+        ForeignFormat::Flash => "a Flash film, not a picture",
+        ForeignFormat::Bmp => "a BMP picture",
+        ForeignFormat::Avif => "an AVIF picture",
+        ForeignFormat::Heic => "a HEIC picture",
+        ForeignFormat::Mpeg4Sound => "an MPEG-4 sound, not a picture",
+        ForeignFormat::QuickTime => "a QuickTime video, not a picture",
+        ForeignFormat::Mp4 => "an MP4 video, not a picture",
+        ForeignFormat::Avi => "an AVI video, not a picture",
+        ForeignFormat::Wav => "a WAV sound, not a picture",
+        ForeignFormat::Svg => "an SVG drawing",
+        ForeignFormat::Html => "an HTML page, not a picture",
+        ForeignFormat::Text => "text, not a picture",
+    }
+}
+
+const fn unsupported(feature: UnsupportedFeature) -> &'static str {
+    match feature {
+        UnsupportedFeature::LosslessCoding => "lossless or hierarchical coding",
+        UnsupportedFeature::ArithmeticCoding => "arithmetic coding",
+        UnsupportedFeature::DeepColour => "more than 8 bits per colour",
     }
 }
 
@@ -77,7 +121,7 @@ mod tests {
             detail(&many),
             "This picture is 9000×5000, which makes 45 million pixels; the limit is 40 million. Make it smaller and post it again."
         );
-        let foreign = MediaError::UnsupportedFormat { what: "a PDF, not a picture" };
+        let foreign = MediaError::UnsupportedFormat { format: ForeignFormat::Pdf };
         assert_eq!(detail(&foreign), "This is a PDF, not a picture. JPEG, PNG, GIF and WebP are accepted.");
     }
 
