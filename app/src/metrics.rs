@@ -14,7 +14,7 @@ use crate::db::PgPool;
 /// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    /// Pattern of the route, never the path itself: that would be a series a thread.
+    /// Pattern of the route, never the path itself: that would be a series per thread.
     pub route: String,
     /// Method.
     pub method: String,

@@ -1,4 +1,4 @@
-//! Logs: one line an event, JSON or text, on standard output. Never an address, a password, a comment or a query.
+//! Logs: one line per event, JSON or text, on standard output. Never an address, a password, a comment or a query.
 
 use tracing_subscriber::EnvFilter;
 

@@ -147,7 +147,7 @@ impl Nginx {
         format!("http://{}", self.listen.replace("0.0.0.0:", "127.0.0.1:"))
     }
 
-    /// The requests so far, one JSON object a line.
+    /// The requests so far, one JSON object per line.
     #[must_use]
     pub fn access_log(&self) -> String {
         fs::read_to_string(self.path("access.log")).unwrap_or_default()

@@ -35,7 +35,7 @@ pub struct ServeConfig {
     pub database: DatabaseConfig,
     /// The blob store.
     pub store: StoreConfig,
-    /// Key of every keyed hash. The same on all replicas, for ever.
+    /// Key of every keyed hash. Must be the same on all replicas and must never change.
     pub secret: SecretString,
     /// The address visitors use; decides which pages may send forms.
     pub public_url: Option<Url>,
@@ -92,7 +92,7 @@ pub struct CollectConfig {
 pub struct LogConfig {
     /// In the syntax of tracing's `EnvFilter`.
     pub filter: String,
-    /// One JSON object a line rather than text.
+    /// One JSON object per line rather than text.
     pub json: bool,
 }
 

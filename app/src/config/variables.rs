@@ -79,7 +79,7 @@ pub const VARIABLES: &[Variable] = &[
     secret(
         "TRIPTYCH_SECRET",
         &[Serve],
-        "At least 32 random characters, the same on all replicas and for ever: passwords and addresses are hashed with it",
+        "At least 32 random characters, the same on all replicas, never changed: passwords and addresses are hashed with it",
     ),
     plain(
         "TRIPTYCH_BOARDS",

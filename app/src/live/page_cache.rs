@@ -1,4 +1,4 @@
-//! Rendered pages, one entry a page, each as it was at one version.
+//! Rendered pages, one entry per page, each as it was at one version.
 //!
 //! A page is loaded, rendered and compressed once for all who ask for it at a version: loading on the main runtime,
 //! rendering on threads of its own, as many at a time as there are cores, so that no page keeps a worker from answering.

@@ -54,7 +54,7 @@ impl Store {
             None,
             "environment",
         );
-        // The SDK has no time limit but that for connecting: one hung answer would hold a request for ever.
+        // The SDK has no time limit but that for connecting: one hung answer would hold a request indefinitely.
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(1))
             .read_timeout(Duration::from_secs(5))

@@ -1,7 +1,7 @@
 //! `make sqlx`: writes what sqlx needs to check the queries of the application without a database.
 //!
 //! `sqlx --check` writes nothing and fails when what is there is out of date; CI runs that. The work is done by sqlx's
-//! own macros, which write one file a query when they are compiled against a database.
+//! own macros, which write one file per query when they are compiled against a database.
 #![expect(clippy::print_stdout, reason = "this program talks to the person who started it")]
 
 use std::collections::BTreeMap;

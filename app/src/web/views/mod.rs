@@ -1,6 +1,6 @@
 //! The pages as plain data, and how that data reads in words.
 //!
-//! Owns: one struct a page for the template of the same name in `app/templates`, the words, numbers and dates on it,
+//! Owns: one struct per page for the template of the same name in `app/templates`, the words, numbers and dates on it,
 //! and which element stands where. The templates hold no logic but loops, conditions and calls of methods found here.
 //!
 //! Must not know: the database, the object store, HTTP, the clock or the configuration. What a page shows is handed to it;
