@@ -4,6 +4,7 @@
 use uuid::Uuid;
 
 use crate::config::BoardLimits;
+pub use crate::db::posts::Backlinks;
 use crate::db::{self, PgPool, attachments, blobs, boards, posts, threads};
 use crate::domain::{Attachment, BoardId, PostNo, ThreadPosts};
 use crate::error::AppError;
@@ -45,7 +46,13 @@ pub struct IndexPage {
 }
 
 /// Reads a page of the index, the first being 0.
-pub async fn index(pool: &PgPool, board: BoardId, page: u32, limits: BoardLimits) -> Result<IndexPage, AppError> {
+pub async fn index(
+    pool: &PgPool,
+    board: BoardId,
+    page: u32,
+    limits: BoardLimits,
+    backlinks: Backlinks,
+) -> Result<IndexPage, AppError> {
     let per_page = i64::from(limits.threads_per_page);
     let read = async {
         let mut snapshot = db::snapshot(pool).await?;
@@ -54,28 +61,29 @@ pub async fn index(pool: &PgPool, board: BoardId, page: u32, limits: BoardLimits
         // or many, when the number of pages was lowered. They are archived with the next new thread.
         let pages = u32::try_from((count + per_page - 1) / per_page).unwrap_or(u32::MAX).clamp(1, limits.pages);
         let listed = threads::list(&mut snapshot, board, i64::from(page) * per_page, per_page).await?;
-        let threads = posts::previews(&mut snapshot, listed, PREVIEW_REPLIES).await?;
+        let threads = posts::previews(&mut snapshot, listed, PREVIEW_REPLIES, backlinks).await?;
         Ok(IndexPage { threads, pages })
     };
     Ok(db::in_time(read).await?)
 }
 
-/// Reads every live thread of a board in bump order, each with this many of its last replies.
+/// Reads every live thread of a board in bump order, each with this many of its last replies. Without back-links, which
+/// neither the catalogue nor a program is shown.
 pub async fn live_threads(pool: &PgPool, board: BoardId, replies: i64) -> Result<Vec<ThreadPosts>, AppError> {
     let read = async {
         let mut snapshot = db::snapshot(pool).await?;
         let listed = threads::list(&mut snapshot, board, 0, i64::MAX).await?;
-        posts::previews(&mut snapshot, listed, replies).await
+        posts::previews(&mut snapshot, listed, replies, Backlinks::Omitted).await
     };
     Ok(db::in_time(read).await?)
 }
 
 /// Reads a thread with every reply.
-pub async fn thread(pool: &PgPool, no: PostNo) -> Result<Option<ThreadPosts>, AppError> {
+pub async fn thread(pool: &PgPool, no: PostNo, backlinks: Backlinks) -> Result<Option<ThreadPosts>, AppError> {
     let read = async {
         let mut snapshot = db::snapshot(pool).await?;
         match threads::find(&mut snapshot, no).await? {
-            Some(thread) => posts::whole_thread(&mut snapshot, thread).await,
+            Some(thread) => posts::whole_thread(&mut snapshot, thread, backlinks).await,
             None => Ok(None),
         }
     };

@@ -12,7 +12,7 @@ use crate::db::versions::{Subject, Version};
 use crate::domain::{Board, Draft, PostNo, Refusal, ThreadPosts};
 use crate::error::AppError;
 use crate::live::{Boards, Page, PageKey};
-use crate::service::reading;
+use crate::service::reading::{self, Backlinks};
 use crate::state::AppState;
 
 type State = web::Data<AppState>;
@@ -91,7 +91,7 @@ async fn numbered_index(request: &HttpRequest, state: &AppState, slug: &str, pag
         return Err(no_page(&page.to_string()));
     }
     fresh::page(request, state, PageKey::Index(board.id, page), version, async || {
-        let read = reading::index(&state.pool, board.id, page - 1, state.config.boards).await?;
+        let read = reading::index(&state.pool, board.id, page - 1, state.config.boards, Backlinks::Included).await?;
         if page > read.pages {
             return Err(no_page(&page.to_string()));
         }
@@ -172,7 +172,8 @@ pub(super) async fn thread(request: HttpRequest, state: State, path: web::Path<(
         return elsewhere(&state, &slug, no).await;
     };
     fresh::page(&request, &state, PageKey::Thread(no), version, async || {
-        let posts = reading::thread(&state.pool, no).await?.ok_or_else(|| fresh::no_thread(&number))?;
+        let posts =
+            reading::thread(&state.pool, no, Backlinks::Included).await?.ok_or_else(|| fresh::no_thread(&number))?;
         let closed = posts.thread.locked || posts.thread.archived || board.locked;
         let draft = Draft::default();
         let key = form_key(&state, &format!("{slug}/res/{no}"), &version);

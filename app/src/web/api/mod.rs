@@ -16,7 +16,7 @@ use crate::db::versions::Subject;
 use crate::domain::PostNo;
 use crate::error::AppError;
 use crate::live::{Page, PageKey};
-use crate::service::reading;
+use crate::service::reading::{self, Backlinks};
 use crate::state::AppState;
 
 type State = web::Data<AppState>;
@@ -85,7 +85,7 @@ pub(super) async fn index(request: HttpRequest, state: State, path: web::Path<(S
     let limits = state.config.boards;
     let number: u32 = page.parse().ok().filter(|number| *number < limits.pages).ok_or_else(|| pages::no_page(&page))?;
     let render = async || {
-        let read = reading::index(&state.pool, board.id, number, limits).await?;
+        let read = reading::index(&state.pool, board.id, number, limits, Backlinks::Omitted).await?;
         if number >= read.pages {
             return Err(pages::no_page(&page));
         }
@@ -99,7 +99,8 @@ pub(super) async fn thread(request: HttpRequest, state: State, path: web::Path<(
     let no = PostNo(number.parse().map_err(|_| fresh::no_thread(&number))?);
     let (_, _, version) = pages::thread_version(&state, &slug, no).await?.ok_or_else(|| fresh::no_thread(&number))?;
     let render = async || {
-        let posts = reading::thread(&state.pool, no).await?.ok_or_else(|| fresh::no_thread(&number))?;
+        let posts =
+            reading::thread(&state.pool, no, Backlinks::Omitted).await?.ok_or_else(|| fresh::no_thread(&number))?;
         json(&model::thread(&posts, &state.config.boards))
     };
     fresh::page(&request, &state, PageKey::ThreadJson(no), version, render).await.map(open)
