@@ -22,6 +22,7 @@ const ARCHIVED: u32 = 20_000;
 /// A board of one replica, which does not run.
 struct Sized {
     replica: Replica,
+    environment: Environment,
     database: PgConnection,
     filled: Filled,
 }
@@ -40,7 +41,7 @@ impl Sized {
         let filled = fill(&mut filling, archived).await?;
         filling.close().await?;
         let database = PgConnection::connect(&url).await?;
-        Ok(Self { replica: Replica::new(name, &binary, &environment, directory)?, database, filled })
+        Ok(Self { replica: Replica::new(name, &binary, &environment, directory)?, environment, database, filled })
     }
 
     /// Reads a page as the first thing that a replica does. Pages that were read before are not kept anywhere.
@@ -50,6 +51,11 @@ impl Sized {
         let page = Visitor::new(&self.replica.url())?.get(path).await?;
         page.expect(StatusCode::OK).with_context(|| path.to_owned())?;
         self.replica.terminate().await?;
+        Ok(())
+    }
+
+    async fn collect(&self) -> Result<()> {
+        replica::run(&replica::binary()?, &["gc"], &self.environment).await?;
         Ok(())
     }
 
@@ -112,6 +118,28 @@ async fn what_a_request_costs_does_not_grow_with_the_board() -> Result<()> {
         }
     }
 
+    let collect = async |sized: &Sized| sized.collect().await;
+    let (of_small, of_large) = (rows(&mut small, collect).await?, rows(&mut large, collect).await?);
+    wrong.extend(grown("gc that finds nothing", of_small.0, of_large.0));
+    for sized in [&small, &large] {
+        let mut deleting = board.postgres.connect(sized.replica.name()).await?;
+        deleting
+            .execute(
+                "delete from attachment where post_no in (
+                    (select post_no from attachment order by post_no limit 400) union all
+                    (select post_no from attachment order by post_no desc limit 800)
+                )",
+            )
+            .await?;
+        deleting.close().await?;
+    }
+    let (of_small, of_large) = (rows(&mut small, collect).await?, rows(&mut large, collect).await?);
+    wrong.extend(grown("gc that finds 1,200", of_small.0, of_large.0));
+    for sized in [&mut small, &mut large] {
+        let unused = "select count(*) from blob where not exists (select from attachment where blob_id = blob.id)";
+        let left: i64 = sqlx::query_scalar(unused).fetch_one(&mut sized.database).await?;
+        assert_eq!(left, 0, "blobs without a post that gc has left");
+    }
     wrong.extend(read_by_several_processes(&board, &mut large).await?);
     ensure!(wrong.is_empty(), "this costs more than it should:\n{}", wrong.join("\n"));
     Ok(())
