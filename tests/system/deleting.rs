@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::future;
 use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::RwLock;
 use triptych_tests::{
     Answer, Form, Stack, Visitor,
@@ -448,6 +448,50 @@ async fn the_collector_removes_what_nobody_refers_to_and_nothing_else() -> Resul
     let again = visitor.must_post("b", &Form::thread("again").picture(&own)).await?;
     let page = document(&visitor, &format!("/b/res/{}.json", again.no)).await?;
     visitor.get(text(&page, "/posts/0/media")?).await?.expect(StatusCode::OK)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_collector_comes_back_for_what_it_had_to_leave() -> Result<()> {
+    let stack = BOARD.get().await?;
+    let visitor = Visitor::new(&stack.url())?;
+    let _alone = COLLECTING.write().await;
+    let mut database = stack.database().await?;
+    // What other tests have deleted.
+    stack.run(&["gc", "--no-grace"]).await?;
+    let left = async |database: &mut PgConnection| -> Result<Vec<Vec<u8>>> {
+        let unused = "select sha256 from blob where not exists (select from attachment where blob_id = blob.id)";
+        Ok(sqlx::query_scalar(unused).fetch_all(database).await?)
+    };
+    let (again, held) = (pictures::png(rand::random(), 70, 50)?, pictures::png(rand::random(), 70, 50)?);
+    let thread = thread(&visitor, "comes back").await?;
+    let post = async |picture| {
+        let form = Form::reply(thread.no, "a picture").field("pwd", PASSWORD).picture(picture);
+        anyhow::Ok(visitor.must_post("b", &form).await?.no)
+    };
+    let [first, second] = [post(&again).await?, post(&held).await?];
+    let form = deletion(&[first, second], Some(PASSWORD)).field("file_only", "on");
+    delete(&visitor, "b", &form).await?.expect(StatusCode::OK)?;
+
+    // One is posted again, the other is just being taken up by somebody else, who then thinks better of it.
+    let third = post(&again).await?;
+    let mut taking_up = stack.database().await?;
+    let mut transaction = taking_up.begin().await?;
+    sqlx::query("select from blob where not exists (select from attachment where blob_id = blob.id) for key share")
+        .fetch_all(&mut *transaction)
+        .await?;
+    stack.run(&["gc", "--no-grace"]).await?;
+    let unused = left(&mut database).await?;
+    assert_eq!(unused.len(), 1, "blobs that are unused and held");
+    transaction.rollback().await?;
+    let page = document(&visitor, &format!("/b/res/{}.json", thread.no)).await?;
+    let shown = list(&page, "/posts")?.iter().find(|post| number(post, "/no").is_ok_and(|no| no == third));
+    visitor.get(text(shown.context("no third post")?, "/media")?).await?.expect(StatusCode::OK)?;
+
+    delete(&visitor, "b", &deletion(&[third], Some(PASSWORD))).await?.expect(StatusCode::OK)?;
+    stack.run(&["gc", "--no-grace"]).await?;
+    assert_eq!(left(&mut database).await?, Vec::<Vec<u8>>::new(), "blobs that are unused");
+    assert_eq!(count(&mut database, "select count(*) from released_blob").await?, 0, "blobs that are still looked at");
     Ok(())
 }
 

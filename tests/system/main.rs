@@ -7,6 +7,7 @@ mod api;
 mod bad_input;
 mod board;
 mod boards_and_pages;
+mod cost;
 mod deleting;
 mod forwarded;
 mod freshness;

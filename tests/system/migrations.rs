@@ -1,7 +1,7 @@
 //! Schema, boards and configuration: any number of replicas at once, old and new ones side by side, and every
 //! mistake told at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::join_all;
@@ -27,17 +27,18 @@ async fn numbers(database: &str, sql: &'static str) -> Result<Vec<i64>> {
     Ok(sqlx::query_scalar(sql).fetch_all(&mut connection).await?)
 }
 
-/// The migrations in the sources.
-fn written() -> Result<Vec<i64>> {
+/// The migrations in the sources: versions and files.
+fn written() -> Result<Vec<(i64, PathBuf)>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../app/migrations");
-    let mut versions = Vec::new();
+    let mut migrations = Vec::new();
     for entry in std::fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
         let version = name.split('_').next().and_then(|version| version.parse().ok());
-        versions.push(version.with_context(|| format!("{name} has no version"))?);
+        migrations.push((version.with_context(|| format!("{name} has no version"))?, entry.path()));
     }
-    versions.sort_unstable();
-    Ok(versions)
+    migrations.sort_unstable();
+    Ok(migrations)
 }
 
 #[tokio::test]
@@ -70,7 +71,8 @@ async fn ten_migrations_at_once_apply_once_and_a_replica_waits_for_them() -> Res
     let failed: Vec<String> = runs.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     assert!(failed.is_empty(), "{} of 10 migrations failed: {failed:#?}", failed.len());
     let applied = numbers(&database, "select version from _sqlx_migrations where success order by version").await?;
-    assert_eq!(applied, written()?, "migrations that were applied");
+    let versions: Vec<i64> = written()?.into_iter().map(|(version, _)| version).collect();
+    assert_eq!(applied, versions, "migrations that were applied");
     assert_eq!(numbers(&database, "select count(*) from board").await?, [3], "boards");
     assert_eq!(numbers(&database, "select count(*) from board_state").await?, [3], "boards with counters");
 
@@ -94,6 +96,42 @@ async fn ten_migrations_at_once_apply_once_and_a_replica_waits_for_them() -> Res
     let gone = replica::run(&binary, &["healthcheck"], &probe).await;
     let gone = format!("{:#}", gone.err().context("the probe is content although nobody listens")?);
     assert!(gone.contains("exit status: 1") && gone.contains(&listen), "the probe says {gone}");
+    what_was_unused_before_it_was_noted_is_collected(&board, scratch.path()).await
+}
+
+/// Which pictures were let go of is noted since a certain migration; what was let go of before is noted by another.
+async fn what_was_unused_before_it_was_noted_is_collected(board: &Board, scratch: &Path) -> Result<()> {
+    const NOTED_SINCE: i64 = 20_261_126_000_003;
+    let directory = scratch.join("older");
+    std::fs::create_dir(&directory)?;
+    for (version, file) in written()? {
+        if version < NOTED_SINCE {
+            std::fs::copy(&file, directory.join(file.file_name().context("a file has a name")?))?;
+        }
+    }
+    let database = board.postgres.create_database("older").await?;
+    let mut connection = PgConnection::connect(&database).await?;
+    sqlx::migrate::Migrator::new(directory.as_path()).await?.run(&mut connection).await?;
+    // A thread with one of two pictures.
+    connection
+        .execute(
+            "insert into blob (id, sha256, md5, kind, bytes, width, height,
+                               thumbnail_kind, thumbnail_bytes, thumbnail_width, thumbnail_height, created_at)
+             select gen_random_uuid(), sha256(int4send(number)), '', 'png', 1, 1, 1, 'png', 1, 1, 1, now() - interval '2 days'
+             from generate_series(1, 2) number;
+             insert into board (slug, title, description, position, locked) values ('b', '', '', 0, false);
+             insert into thread (no, board_id) select 1, id from board;
+             insert into post (no, thread_no, sage, comment, html, address_hash) values (1, 1, false, '', '', '');
+             insert into attachment (post_no, position, blob_id, file_name, spoiler)
+             select 1, 0, id, '', false from blob where sha256 = sha256(int4send(2));",
+        )
+        .await?;
+    let values = [("TRIPTYCH_DATABASE_URL", database.as_str()), ("TRIPTYCH_S3_BUCKET", "older")];
+    let (binary, environment) = (replica::binary()?, with(board.environment(), &values));
+    replica::run(&binary, &["migrate"], &environment).await?;
+    replica::run(&binary, &["gc"], &environment).await?;
+    let left = "select number::bigint from generate_series(1, 2) number join blob on sha256 = sha256(int4send(number))";
+    assert_eq!(numbers(&database, left).await?, [2], "blobs that are left");
     Ok(())
 }
 

@@ -48,8 +48,9 @@ pub async fn of_posts(
                   blob.id as "id?", blob.md5 as "md5?", blob.kind as "kind?", blob.bytes as "bytes?",
                   blob.width as "width?", blob.height as "height?", blob.thumbnail_kind as "thumbnail_kind?",
                   blob.thumbnail_width as "thumbnail_width?", blob.thumbnail_height as "thumbnail_height?"
-           from attachment left join blob on blob.id = attachment.blob_id
-           where attachment.post_no = any($1)
+           from unnest($1::integer[]) as post (no)
+           join attachment on attachment.post_no = post.no
+           left join blob on blob.id = attachment.blob_id
            order by attachment.post_no, attachment.position"#,
         &numbers,
     )
@@ -89,14 +90,15 @@ pub async fn newest(
         r#"select board.slug, post.thread_no, attachment.post_no, attachment.tim, attachment.file_name,
                   blob.id, blob.md5, blob.kind, blob.bytes, blob.width, blob.height,
                   blob.thumbnail_kind, blob.thumbnail_width, blob.thumbnail_height
-           from attachment
+           from (
+               select * from attachment where not spoiler and blob_id is not null
+               order by post_no desc, position limit $1
+           ) attachment
            join blob on blob.id = attachment.blob_id
            join post on post.no = attachment.post_no
            join thread on thread.no = post.thread_no
            join board on board.id = thread.board_id
-           where not attachment.spoiler
-           order by attachment.post_no desc, attachment.position
-           limit $1"#,
+           order by attachment.post_no desc, attachment.position"#,
         limit,
     )
     .fetch_all(connection)

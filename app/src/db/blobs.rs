@@ -1,4 +1,4 @@
-//! `blob`: the stored pictures, each of them once.
+//! `blob`: the stored pictures, each of them once. `released_blob`: those that may be unused.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -114,17 +114,41 @@ pub async fn find_shown(connection: &mut PgConnection, id: Uuid) -> Result<Optio
 
 /// Which of these names have a row.
 pub async fn known(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
-    sqlx::query_scalar!("select id from blob where id = any($1)", ids).fetch_all(connection).await
+    sqlx::query_scalar!("select blob.id from unnest($1::uuid[]) as wanted (id) join blob using (id)", ids)
+        .fetch_all(connection)
+        .await
 }
 
-/// Locks blobs that hang on no post and are older than the grace time, a few hundred at the most. Those that a posting
-/// transaction is just taking up again are passed over.
-pub async fn lock_unused(connection: &mut PgConnection, grace_seconds: f64) -> Result<Vec<Uuid>, Error> {
+/// A blob that an attachment has let go of. It may hang on another one, or be gone.
+#[derive(Debug, Clone, Copy)]
+pub struct Released {
+    /// Grows with time.
+    pub id: i64,
+    /// The blob.
+    pub blob: Uuid,
+}
+
+/// Locks what attachments have let go of, from behind `after` on, a few hundred at the most. Passes over what another
+/// collection is looking at.
+pub async fn lock_released(connection: &mut PgConnection, after: i64) -> Result<Vec<Released>, Error> {
+    sqlx::query_as!(
+        Released,
+        "select id, blob_id as blob from released_blob where id > $1 order by id limit 400 for update skip locked",
+        after,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Locks those of these blobs that hang on no post and are older than the grace time. Those that a posting transaction
+/// is just taking up again are passed over.
+pub async fn lock_unused(connection: &mut PgConnection, ids: &[Uuid], grace_seconds: f64) -> Result<Vec<Uuid>, Error> {
     sqlx::query_scalar!(
-        "select id from blob
-         where created_at < clock_timestamp() - make_interval(secs => $1)
+        "select blob.id from unnest($1::uuid[]) as released (id) join blob using (id)
+         where blob.created_at < clock_timestamp() - make_interval(secs => $2)
            and not exists (select from attachment where blob_id = blob.id)
-         limit 400 for update skip locked",
+         order by blob.id for update of blob skip locked",
+        ids,
         grace_seconds,
     )
     .fetch_all(connection)
@@ -135,9 +159,25 @@ pub async fn lock_unused(connection: &mut PgConnection, grace_seconds: f64) -> R
 /// that, this one can. Answers those that are gone.
 pub async fn delete_unused(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
     sqlx::query_scalar!(
-        "delete from blob where id = any($1) and not exists (select from attachment where blob_id = blob.id) returning id",
+        "delete from blob using unnest($1::uuid[]) as unused (id)
+         where blob.id = unused.id and not exists (select from attachment where blob_id = blob.id) returning blob.id",
         ids,
     )
     .fetch_all(connection)
     .await
+}
+
+/// Forgets what was let go of and is in use, or gone. What is neither stays for the next collection. An attachment that
+/// lets go at this moment is no matter: it has written a row of its own.
+pub async fn forget_released(connection: &mut PgConnection, released: &[i64]) -> Result<(), Error> {
+    sqlx::query!(
+        "delete from released_blob as released using unnest($1::bigint[]) as seen (id)
+         where released.id = seen.id
+           and (exists (select from attachment where attachment.blob_id = released.blob_id)
+                or not exists (select from blob where blob.id = released.blob_id))",
+        released,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
 }

@@ -58,6 +58,20 @@ pub fn place(url: &SecretString) -> String {
     options.map(|options| format!("{}:{}", options.get_host(), options.get_port())).unwrap_or_default()
 }
 
+/// How the planner is to work, on every connection: a few hundred rows, looked up one after the other by index. That
+/// is all that any statement here does, and it costs the same however large a table is.
+///
+/// Left to itself, the planner goes by statistics, whose mistakes grow with the tables: it reads a whole one to find a
+/// hundred rows in it, or has other processes help, which takes longer to prepare than to do without. Where there is
+/// no index, as for the few boards, a table is read all the same.
+const BY_INDEX: [(&str, &str); 5] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("max_parallel_workers_per_gather", "0"),
+    ("jit", "off"),
+];
+
 /// A pool that connects when it is first asked for a connection.
 ///
 /// Limits on statements, locks and idle transactions are set on every connection, so that no request can hold a
@@ -66,7 +80,7 @@ pub fn pool(url: &SecretString, connections: u32) -> Result<PgPool, Error> {
     pool_with_limit(url, connections, "5s")
 }
 
-/// A pool for work that nobody waits for: a statement may look at a whole table.
+/// A pool for work that nobody waits for: a statement may take long.
 pub fn patient_pool(url: &SecretString) -> Result<PgPool, Error> {
     pool_with_limit(url, 2, "15min")
 }
@@ -77,6 +91,7 @@ fn pool_with_limit(url: &SecretString, connections: u32, statement: &str) -> Res
         ("lock_timeout", "2s"),
         ("idle_in_transaction_session_timeout", "10s"),
     ]);
+    let options = options.options(BY_INDEX);
     Ok(PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)

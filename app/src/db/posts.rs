@@ -64,8 +64,8 @@ pub struct Location {
 pub async fn locate(connection: &mut PgConnection, posts: &[PostNo]) -> Result<HashMap<PostNo, Location>, Error> {
     let rows = sqlx::query!(
         "select post.no, post.thread_no, board.slug
-         from post join thread on thread.no = post.thread_no join board on board.id = thread.board_id
-         where post.no = any($1)",
+         from unnest($1::integer[]) as wanted (no) join post using (no)
+         join thread on thread.no = post.thread_no join board on board.id = thread.board_id",
         &numbers(posts),
     )
     .fetch_all(connection)
@@ -86,7 +86,9 @@ pub async fn insert_quotes(connection: &mut PgConnection, from: PostNo, to: &[Po
     // share lock keeps what is not.
     sqlx::query!(
         "insert into quote (from_no, to_no)
-         select $1, quoted.no from (select no from post where no = any($2) order by no for key share) quoted",
+         select $1, quoted.no from (
+             select post.no from unnest($2::integer[]) as wanted (no) join post using (no) order by post.no for key share of post
+         ) quoted",
         from.0,
         &numbers(to),
     )
@@ -114,8 +116,9 @@ pub async fn deletable(
 ) -> Result<Vec<Deletable>, Error> {
     let rows = sqlx::query!(
         "select post.no, post.thread_no, post.password_hash
-         from post join thread on thread.no = post.thread_no
-         where post.no = any($1) and thread.board_id = $2
+         from (select distinct unnest($1::integer[]) as no) wanted
+         join post using (no) join thread on thread.no = post.thread_no
+         where thread.board_id = $2
          order by post.no",
         &numbers(posts),
         board.0,
@@ -149,8 +152,21 @@ pub async fn count_in_thread(connection: &mut PgConnection, thread: PostNo) -> R
     Ok((row.posts, row.pictures))
 }
 
+/// Whether posts come with the numbers of those that quote them. Only pages with comments on them show these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backlinks {
+    /// They do.
+    Included,
+    /// They do not, which saves a query.
+    Omitted,
+}
+
 /// A thread with every reply.
-pub async fn whole_thread(connection: &mut PgConnection, thread: Thread) -> Result<Option<ThreadPosts>, Error> {
+pub async fn whole_thread(
+    connection: &mut PgConnection,
+    thread: Thread,
+    backlinks: Backlinks,
+) -> Result<Option<ThreadPosts>, Error> {
     let rows = sqlx::query_as!(
         Row,
         "select no, thread_no, created_at, name, subject, sage, comment, html from post where thread_no = $1 order by no",
@@ -158,7 +174,7 @@ pub async fn whole_thread(connection: &mut PgConnection, thread: Thread) -> Resu
     )
     .fetch_all(&mut *connection)
     .await?;
-    let posts = assemble(connection, rows).await?;
+    let posts = assemble(connection, rows, backlinks).await?;
     Ok(with_posts(vec![thread], posts).pop())
 }
 
@@ -167,6 +183,7 @@ pub async fn previews(
     connection: &mut PgConnection,
     threads: Vec<Thread>,
     replies: i64,
+    backlinks: Backlinks,
 ) -> Result<Vec<ThreadPosts>, Error> {
     let numbers: Vec<i32> = threads.iter().map(|thread| thread.no.0).collect();
     let rows = sqlx::query_as!(
@@ -186,7 +203,7 @@ pub async fn previews(
     )
     .fetch_all(&mut *connection)
     .await?;
-    let posts = assemble(connection, rows).await?;
+    let posts = assemble(connection, rows, backlinks).await?;
     Ok(with_posts(threads, posts))
 }
 
@@ -201,11 +218,14 @@ struct Row {
     html: String,
 }
 
-/// Adds attachments and back-links.
-async fn assemble(connection: &mut PgConnection, rows: Vec<Row>) -> Result<Vec<Post>, Error> {
+/// Adds attachments and, where they are wanted, back-links.
+async fn assemble(connection: &mut PgConnection, rows: Vec<Row>, wanted: Backlinks) -> Result<Vec<Post>, Error> {
     let numbers: Vec<PostNo> = rows.iter().map(|row| PostNo(row.no)).collect();
     let mut attachments = attachments::of_posts(&mut *connection, &numbers).await?;
-    let mut backlinks = backlinks(connection, &numbers).await?;
+    let mut backlinks = match wanted {
+        Backlinks::Included => backlinks(connection, &rows).await?,
+        Backlinks::Omitted => HashMap::new(),
+    };
     let posts = rows.into_iter().map(|row| Post {
         no: PostNo(row.no),
         thread: PostNo(row.thread_no),
@@ -223,15 +243,16 @@ async fn assemble(connection: &mut PgConnection, rows: Vec<Row>) -> Result<Vec<P
 
 /// Who quotes these posts from within their own thread. A quote from elsewhere is no back-link: it would change a
 /// page whose version does not change.
-async fn backlinks(connection: &mut PgConnection, posts: &[PostNo]) -> Result<HashMap<PostNo, Vec<PostNo>>, Error> {
+async fn backlinks(connection: &mut PgConnection, posts: &[Row]) -> Result<HashMap<PostNo, Vec<PostNo>>, Error> {
+    let (numbers, threads): (Vec<i32>, Vec<i32>) = posts.iter().map(|post| (post.no, post.thread_no)).unzip();
     let rows = sqlx::query!(
         "select quote.from_no, quote.to_no
-         from quote
-         join post quoting on quoting.no = quote.from_no
-         join post quoted on quoted.no = quote.to_no
-         where quote.to_no = any($1) and quoting.thread_no = quoted.thread_no
+         from unnest($1::integer[], $2::integer[]) as quoted (no, thread_no)
+         join quote on quote.to_no = quoted.no
+         join post quoting on quoting.no = quote.from_no and quoting.thread_no = quoted.thread_no
          order by quote.from_no",
-        &numbers(posts),
+        &numbers,
+        &threads,
     )
     .fetch_all(connection)
     .await?;

@@ -1,12 +1,16 @@
 //! Collecting what nobody refers to: pictures that hang on no post any more, objects without a row, and submissions
 //! of which no retry can still come.
 //!
+//! Where to look for unused pictures, the database notes itself when an attachment goes, so that a collection costs what
+//! there is to collect.
+//!
 //! It can never race an upload. An object younger than the grace time is left alone, because its row may be about
 //! to be written; and whether a blob is used again or removed is decided by the lock on its row.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::pictures::without_row;
 use crate::db::{PgPool, blobs, submissions};
@@ -33,13 +37,16 @@ pub async fn collect(pool: &PgPool, store: &Store, grace: Duration, now: DateTim
     let mut connection = pool.acquire().await?;
     collected.submissions = submissions::forget(&mut connection, SUBMISSIONS_KEPT.as_secs_f64()).await?;
     drop(connection);
+    let mut after = 0;
     loop {
         let mut transaction = pool.begin().await?;
-        let unused = blobs::lock_unused(&mut transaction, grace.as_secs_f64()).await?;
-        if unused.is_empty() {
-            break;
-        }
+        let released = blobs::lock_released(&mut transaction, after).await?;
+        let Some(last) = released.last() else { break };
+        after = last.id;
+        let (notes, ids): (Vec<i64>, Vec<Uuid>) = released.iter().map(|released| (released.id, released.blob)).unzip();
+        let unused = blobs::lock_unused(&mut transaction, &ids, grace.as_secs_f64()).await?;
         let deleted = blobs::delete_unused(&mut transaction, &unused).await?;
+        blobs::forget_released(&mut transaction, &notes).await?;
         transaction.commit().await?;
         // The rows are gone for good. Should deleting the objects fail, they are orphans of the next run.
         let objects: Vec<Object> = deleted.iter().copied().flat_map(Object::both).collect();

@@ -4,6 +4,7 @@
 use uuid::Uuid;
 
 use crate::config::BoardLimits;
+pub use crate::db::posts::Backlinks;
 use crate::db::versions::{Scope, Version};
 use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, threads, versions};
 use crate::domain::{Attachment, BoardId, PostNo, ThreadPosts};
@@ -84,6 +85,7 @@ pub async fn index(
     board: BoardId,
     page: u32,
     limits: BoardLimits,
+    backlinks: Backlinks,
 ) -> Result<Option<Snapshot<IndexThreads>>, AppError> {
     let per_page = i64::from(limits.threads_per_page);
     snapshot(pool, Scope::Board(board), async |connection| {
@@ -92,13 +94,14 @@ pub async fn index(
         // or many, when the number of pages was lowered. They are archived with the next new thread.
         let pages = u32::try_from((count + per_page - 1) / per_page).unwrap_or(u32::MAX).clamp(1, limits.pages);
         let listed = threads::list(connection, board, i64::from(page) * per_page, per_page).await?;
-        let threads = posts::previews(connection, listed, PREVIEW_REPLIES).await?;
+        let threads = posts::previews(connection, listed, PREVIEW_REPLIES, backlinks).await?;
         Ok(Some(IndexThreads { threads, pages }))
     })
     .await
 }
 
-/// Reads the threads on all pages of a board in bump order, each with this many of its last replies.
+/// Reads the threads on all pages of a board in bump order, each with this many of its last replies. Without back-links,
+/// which neither the catalogue nor a program is shown.
 pub async fn live_threads(
     pool: &PgPool,
     board: BoardId,
@@ -107,15 +110,19 @@ pub async fn live_threads(
 ) -> Result<Option<Snapshot<Vec<ThreadPosts>>>, AppError> {
     snapshot(pool, Scope::Board(board), async |connection| {
         let listed = threads::list(connection, board, 0, limits.live_threads()).await?;
-        posts::previews(connection, listed, replies).await.map(Some)
+        posts::previews(connection, listed, replies, Backlinks::Omitted).await.map(Some)
     })
     .await
 }
 
 /// Reads a thread with every reply.
-pub async fn thread(pool: &PgPool, no: PostNo) -> Result<Option<Snapshot<ThreadPosts>>, AppError> {
+pub async fn thread(
+    pool: &PgPool,
+    no: PostNo,
+    backlinks: Backlinks,
+) -> Result<Option<Snapshot<ThreadPosts>>, AppError> {
     snapshot(pool, Scope::Thread(no), async |connection| match threads::find(connection, no).await? {
-        Some(thread) => posts::whole_thread(connection, thread).await,
+        Some(thread) => posts::whole_thread(connection, thread, backlinks).await,
         None => Ok(None),
     })
     .await

@@ -18,7 +18,7 @@ use crate::db::versions::Version;
 use crate::error::AppError;
 use crate::live::PageKey;
 use crate::representation::Representation;
-use crate::service::reading::{self, Snapshot};
+use crate::service::reading::{self, Backlinks, Snapshot};
 use crate::state::AppState;
 
 type State = web::Data<AppState>;
@@ -103,7 +103,7 @@ pub(crate) async fn index(request: HttpRequest, state: State, path: web::Path<(S
     let (pool, limits) = (state.pool.clone(), state.config.boards);
     let number: u32 = page.parse().ok().filter(|number| *number < limits.pages).ok_or_else(|| no_page(&page))?;
     let load = move || async move {
-        let read = reading::index(&pool, board.id, number, limits).await?;
+        let read = reading::index(&pool, board.id, number, limits, Backlinks::Omitted).await?;
         read.filter(|read| number < read.content.pages).ok_or_else(|| no_page(page))
     };
     document(&request, &state, PageKey::IndexJson(board.id, number), &version, load, move |read| {
@@ -117,7 +117,8 @@ pub(crate) async fn thread(request: HttpRequest, state: State, path: web::Path<(
     let no = thread_no(&number)?;
     let version = lookup::thread(&state, &slug, no).await?.ok_or_else(|| no_thread(no))?;
     let (pool, limits) = (state.pool.clone(), state.config.boards);
-    let load = move || async move { reading::thread(&pool, no).await?.ok_or_else(|| no_thread(no)) };
+    let load =
+        move || async move { reading::thread(&pool, no, Backlinks::Omitted).await?.ok_or_else(|| no_thread(no)) };
     document(&request, &state, PageKey::ThreadJson(no), &version, load, move |read| {
         json(&documents::thread(&read.content, &limits))
     })

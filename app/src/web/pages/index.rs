@@ -6,7 +6,7 @@ use super::{form, form_key, html, layout, redirect};
 use crate::domain::Draft;
 use crate::error::AppError;
 use crate::live::PageKey;
-use crate::service::reading;
+use crate::service::reading::{self, Backlinks};
 use crate::state::AppState;
 use crate::web::lookup::no_page;
 use crate::web::views::IndexPage;
@@ -36,7 +36,7 @@ async fn numbered(request: &HttpRequest, state: &State, slug: String, page: u32)
     }
     let pool = state.pool.clone();
     let load = move || async move {
-        let read = reading::index(&pool, board.id, page - 1, limits).await?;
+        let read = reading::index(&pool, board.id, page - 1, limits, Backlinks::Included).await?;
         let read = read.filter(|read| page <= read.content.pages).ok_or_else(|| no_page(page))?;
         Ok((read.version, read))
     };

@@ -7,7 +7,7 @@ use super::{form, form_key, html, layout, redirect};
 use crate::domain::{Draft, PostNo};
 use crate::error::AppError;
 use crate::live::PageKey;
-use crate::service::reading;
+use crate::service::reading::{self, Backlinks};
 use crate::state::AppState;
 use crate::web::http::caching::CachePolicy;
 use crate::web::lookup::{no_thread, thread_no};
@@ -26,7 +26,7 @@ pub(crate) async fn thread(
     let Some(version) = lookup::thread(&state, &slug, no).await? else { return elsewhere(&state, &slug, no).await };
     let pool = state.pool.clone();
     let load = move || async move {
-        let read = reading::thread(&pool, no).await?.ok_or_else(|| no_thread(no))?;
+        let read = reading::thread(&pool, no, Backlinks::Included).await?.ok_or_else(|| no_thread(no))?;
         Ok((read.version, read))
     };
     let for_page = state.clone();
