@@ -108,6 +108,13 @@ func TestNginxTakesTheConfiguration(t *testing.T) {
 				t.Fatal(err)
 			}
 
+			// It looks for these only when it has to say something.
+			for _, document := range []string{"page.html", "problem.json"} {
+				if _, err := os.Stat(filepath.Join(folder, "errors", "nginx-error", document)); err != nil {
+					t.Error(err)
+				}
+			}
+
 			extra, err := filepath.Glob(filepath.Join(folder, "extra", "*.conf"))
 			if err != nil || len(extra) == 0 {
 				t.Errorf("nothing in the folder for newer ones (%v)", err)

@@ -20,9 +20,10 @@ use crate::{
 };
 
 const TEMPLATE: &str = include_str!("../../helm/triptych/files/nginx/nginx.conf.template");
-const UNAVAILABLE: [(&str, &str); 2] = [
-    ("page.html", include_str!("../../helm/triptych/files/nginx/unavailable/page.html")),
-    ("problem.json", include_str!("../../helm/triptych/files/nginx/unavailable/problem.json")),
+const ERRORS: [(&str, &str); 3] = [
+    ("errors.conf", include_str!("../../helm/triptych/files/nginx/errors.conf")),
+    ("nginx-error/page.html", include_str!("../../helm/triptych/files/nginx/nginx-error/page.html")),
+    ("nginx-error/problem.json", include_str!("../../helm/triptych/files/nginx/nginx-error/problem.json")),
 ];
 /// The first version with `keepalive_min_timeout`: at a reload a worker that ends keeps idle connections
 /// open for a while, so that a request on its way into one is answered.
@@ -71,11 +72,11 @@ impl Nginx {
             fs::remove_dir_all(&state).with_context(|| format!("cannot remove {}", state.display()))?;
         }
         nginx.account.create_directory(&state)?;
-        for name in ["extra", "pages/unavailable", "assets"] {
+        for name in ["extra", "errors/nginx-error", "assets"] {
             fs::create_dir_all(nginx.path(name)).with_context(|| format!("cannot create {name} for nginx"))?;
         }
-        for (name, text) in UNAVAILABLE {
-            nginx.write(&format!("pages/unavailable/{name}"), text)?;
+        for (name, text) in ERRORS {
+            nginx.write(&format!("errors/{name}"), text)?;
         }
         for name in ["access.log", "error.log", "output.log"] {
             nginx.write(name, "")?;
@@ -183,7 +184,7 @@ impl Nginx {
             ("CACHE_SIZE", CACHE_SIZE.to_owned()),
             ("STATE", path("state")),
             ("EXTRA", path("extra")),
-            ("PAGES", path("pages")),
+            ("ERRORS", path("errors")),
             ("ASSETS", path("assets")),
             ("ACCESS_LOG", path("access.log")),
             ("ERROR_LOG", path("error.log")),

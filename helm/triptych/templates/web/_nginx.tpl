@@ -12,7 +12,7 @@
   "CACHE_SIZE" (printf "%dm" (int .Values.web.cacheSizeMiB))
   "STATE" "/var/cache/triptych"
   "EXTRA" "/etc/triptych/extra"
-  "PAGES" "/etc/triptych/pages"
+  "ERRORS" "/etc/triptych/errors"
   "ASSETS" "/usr/share/nginx/html"
   "ACCESS_LOG" "/dev/stdout"
   "ERROR_LOG" "stderr"
@@ -25,8 +25,10 @@ nginx.conf: |
 # is answered.
 newer.conf: |
   keepalive_min_timeout 10s;
+errors.conf: |
+  {{- .Files.Get "files/nginx/errors.conf" | trim | nindent 2 }}
 page.html: |
-  {{- .Files.Get "files/nginx/unavailable/page.html" | trim | nindent 2 }}
+  {{- .Files.Get "files/nginx/nginx-error/page.html" | trim | nindent 2 }}
 problem.json: |
-  {{- .Files.Get "files/nginx/unavailable/problem.json" | trim | nindent 2 }}
+  {{- .Files.Get "files/nginx/nginx-error/problem.json" | trim | nindent 2 }}
 {{- end -}}
