@@ -150,6 +150,32 @@ func bases(paths []string) []string {
 	return result
 }
 
+// A deleted picture is gone from nginx within a minute: this is what an answer that was on its way in the moment of the
+// deletion may take, and how long it is kept then.
+func TestDeletedPicturesAreGoneWithinAMinute(t *testing.T) {
+	objects, r := rendered(t, "default")
+	configuration, err := find[*corev1.ConfigMap](objects, "ConfigMap", r.fullname()+"-web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, pictures, found := strings.Cut(configuration.Data["nginx.conf"], "proxy_cache pictures;")
+	if !found {
+		t.Fatal("web keeps no pictures")
+	}
+	total := 0
+	for _, directive := range []string{"proxy_cache_valid 200", "proxy_read_timeout"} {
+		match := regexp.MustCompile(directive + ` (\d+)s;`).FindStringSubmatch(pictures)
+		if match == nil {
+			t.Fatalf("no %s for pictures", directive)
+		}
+		seconds, _ := strconv.Atoi(match[1])
+		total += seconds
+	}
+	if total >= 60 {
+		t.Errorf("it may be shown for %d seconds", total)
+	}
+}
+
 // An upload that is too large has to be refused by the application, with its own page: whatever is in front of it lets
 // a little more through.
 func TestLimitsOfBodiesGrow(t *testing.T) {

@@ -41,6 +41,16 @@ pub struct Settings {
     pub replicas: Vec<String>,
     /// The largest request body in bytes; anything larger is answered with the application's own page.
     pub max_body: u64,
+    /// How long a picture is shown before a replica is asked whether it is still there, in whole seconds.
+    pub picture_validity: Duration,
+}
+
+impl Settings {
+    /// With the times and limits that the chart has, too.
+    #[must_use]
+    pub fn new(listen: String, replicas: Vec<String>, max_body: u64) -> Self {
+        Self { listen, replicas, max_body, picture_validity: Duration::from_secs(30) }
+    }
 }
 
 /// An nginx and, while it runs, its process. Dropping it stops it.
@@ -182,6 +192,7 @@ impl Nginx {
             ("REPLICAS", replicas.join("\n        ")),
             ("MAX_BODY", settings.max_body.to_string()),
             ("CACHE_SIZE", CACHE_SIZE.to_owned()),
+            ("PICTURE_VALIDITY", seconds(settings.picture_validity)),
             ("STATE", path("state")),
             ("EXTRA", path("extra")),
             ("ERRORS", path("errors")),
@@ -252,6 +263,11 @@ impl Nginx {
         let tails = ["error.log", "output.log"].map(|name| log_tail(&self.path(name)));
         tails.join("\n")
     }
+}
+
+/// A time as nginx writes it.
+fn seconds(time: Duration) -> String {
+    format!("{}s", time.as_secs())
 }
 
 /// Whether a worker still takes new connections: one that ends says so in its title, before it is gone.

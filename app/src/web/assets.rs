@@ -14,7 +14,7 @@ use crate::live::Page;
 use crate::state::AppState;
 
 /// For a year, without asking again: what is under this name stays what it is.
-pub(super) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// One file.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
 use actix_web::http::header::{
     ALLOW, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 use futures_util::FutureExt as _;
@@ -109,8 +109,9 @@ fn with_readable_error(response: ServiceResponse, state: &AppState) -> ServiceRe
 fn set_headers(response: &mut ServiceResponse, state: &AppState, id: &str) {
     let path = response.request().path();
     let of_pictures = path.starts_with("/media/") || path.starts_with("/thumb/");
+    let status = response.status();
     // An error in place of a picture is one of our pages, which needs its style.
-    let is_picture = of_pictures && !response.status().is_client_error() && !response.status().is_server_error();
+    let is_picture = of_pictures && !status.is_client_error() && !status.is_server_error();
     let policy = if is_picture { PICTURE_POLICY } else { PAGE_POLICY };
     if state.readiness.is_draining() {
         // Whoever keeps connections to us has to let go of them one by one, before all of them end at once.
@@ -122,6 +123,11 @@ fn set_headers(response: &mut ServiceResponse, state: &AppState, id: &str) {
         headers.insert(ALLOW, HeaderValue::from_static(methods));
     }
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    if of_pictures && status == StatusCode::NOT_FOUND {
+        // For nginx in front: to be kept in place of the picture, which then cannot come back, and asked about every
+        // time, because the same picture may be posted again at any moment.
+        headers.insert(HeaderName::from_static("x-accel-expires"), HeaderValue::from_static("@1"));
+    }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));

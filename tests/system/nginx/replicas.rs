@@ -16,7 +16,7 @@ use reqwest::{Method, StatusCode};
 use tokio::net::TcpListener;
 use triptych_tests::{Answer, Form, Visitor, ports};
 
-use super::stub::{answer, read_to_the_end, setup};
+use super::stub::{Known, answer, read_to_the_end, setup};
 
 fn served_by(answer: &Answer) -> String {
     answer.header("X-Served-By").to_owned()
@@ -76,7 +76,7 @@ async fn service() -> Result<(String, Arc<AtomicUsize>)> {
                 continue;
             }
             let service = service_fn(|request: Request<Incoming>| async move {
-                let response = answer("service", &request);
+                let response = answer("service", &Known::default(), &request);
                 read_to_the_end(request.into_body()).await;
                 Ok::<_, Infallible>(response)
             });

@@ -1,13 +1,14 @@
 //! Stand-ins for replicas, and nginx in front of two of them.
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     fs,
     future::poll_fn,
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -22,16 +23,40 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::JoinHandle};
 use triptych_tests::{Nginx, Visitor, nginx::Settings, ports, scratch::Scratch};
 
+/// What a replica says about a picture that it has.
+pub(super) const CACHED: &str = "public, max-age=31536000, immutable, s-maxage=30";
+
 /// What both stand-ins know, as replicas share a database.
 #[derive(Default)]
 pub(super) struct Known {
     asked: AtomicUsize,
+    failing: AtomicBool,
+    deleted: Mutex<HashSet<String>>,
 }
 
 impl Known {
     /// How often any of them was asked.
     pub(super) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Whether they answer 503 from now on.
+    pub(super) fn fail(&self, failing: bool) {
+        self.failing.store(failing, Ordering::SeqCst);
+    }
+
+    /// Deletes a picture.
+    pub(super) fn delete(&self, path: &str) {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+    }
+
+    /// Posts a deleted picture again.
+    pub(super) fn post_again(&self, path: &str) {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
+    fn is_deleted(&self, path: &str) -> bool {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
     }
 }
 
@@ -52,7 +77,7 @@ impl Stub {
                 let known = Arc::clone(&known);
                 let service = service_fn(move |request: Request<Incoming>| {
                     known.asked.fetch_add(1, Ordering::SeqCst);
-                    let response = answer(name, &request);
+                    let response = answer(name, &known, &request);
                     async move {
                         read_to_the_end(request.into_body()).await;
                         Ok::<_, Infallible>(response)
@@ -71,23 +96,33 @@ pub(super) async fn read_to_the_end(mut body: Incoming) {
 }
 
 /// What a stand-in answers.
-pub(super) fn answer(name: &str, request: &Request<Incoming>) -> Response<String> {
+pub(super) fn answer(name: &str, known: &Known, request: &Request<Incoming>) -> Response<String> {
     let path = request.uri().path();
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let builder = Response::builder().header("X-Served-By", name);
-    let response = if path == "/error/too-large" {
+    let response = if known.failing.load(Ordering::SeqCst) {
+        builder.status(503).body("no database".into())
+    } else if path == "/error/too-large" {
         builder.status(413).body(format!("too large, says the board ({})", request.method()))
     } else if path.starts_with("/media/") && !["GET", "HEAD"].contains(&request.method().as_str()) {
         let accept = header("Accept");
         builder.status(405).header("Allow", "GET, HEAD").body(format!("for {accept}: not {}", request.method()))
-    } else if path.starts_with("/media/missing") {
-        builder.status(404).body("no such picture".into())
+    } else if path.starts_with("/media/missing") || known.is_deleted(path) {
+        builder
+            .status(404)
+            .header("Cache-Control", "no-store")
+            .header("X-Accel-Expires", "@1")
+            .header("X-Request-Id", "0123")
+            .body("no such picture".into())
+    } else if path.starts_with("/media/") && header("If-None-Match") == "\"picture\"" {
+        builder.status(304).header("Cache-Control", CACHED).header("ETag", "\"picture\"").body(String::new())
     } else if path.starts_with("/media/") {
         builder
-            .header("Cache-Control", "public, max-age=31536000, immutable")
+            .header("Cache-Control", CACHED)
             .header("ETag", "\"picture\"")
             .header("Accept-Ranges", "bytes")
             .header("Set-Cookie", "a=b")
+            .header("X-Request-Id", "4567")
             .body(format!("{} {:?}", request.uri(), request.headers()))
     } else {
         builder.body(format!("{} {} {:?}", request.method(), request.uri(), request.headers()))
@@ -122,16 +157,20 @@ impl Setup {
     }
 }
 
-/// With a limit of 100 kB.
+/// With a limit of 100 kB, and times that no test meets.
 pub(super) async fn setup() -> Result<Setup> {
+    setup_with(|_| ()).await
+}
+
+/// The same with other settings.
+pub(super) async fn setup_with(change: fn(&mut Settings)) -> Result<Setup> {
     let scratch = Scratch::new("nginx")?;
     let known = Arc::<Known>::default();
     let replicas = [Stub::start("one", Arc::clone(&known)).await?, Stub::start("two", Arc::clone(&known)).await?];
-    let settings = Settings {
-        listen: format!("127.0.0.1:{}", ports::free()?),
-        replicas: replicas.iter().map(|replica| replica.address.clone()).collect(),
-        max_body: 100_000,
-    };
+    let listen = format!("127.0.0.1:{}", ports::free()?);
+    let addresses = replicas.iter().map(|replica| replica.address.clone()).collect();
+    let mut settings = Settings::new(listen, addresses, 100_000);
+    change(&mut settings);
     let nginx = Nginx::new(scratch.path(), settings)?;
     let assets = nginx.static_directory();
     fs::create_dir_all(&assets)?;

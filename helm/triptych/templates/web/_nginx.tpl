@@ -10,6 +10,7 @@
   "REPLICAS" (printf "%s\n        %s" $replicas $replicas)
   "MAX_BODY" (mul (include "triptych.proxyBodyMiB" . | int) 1048576)
   "CACHE_SIZE" (printf "%dm" (int .Values.web.cacheSizeMiB))
+  "PICTURE_VALIDITY" "30s"
   "STATE" "/var/cache/triptych"
   "EXTRA" "/etc/triptych/extra"
   "ERRORS" "/etc/triptych/errors"
