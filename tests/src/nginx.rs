@@ -43,13 +43,24 @@ pub struct Settings {
     pub max_body: u64,
     /// How long a picture is shown before a replica is asked whether it is still there, in whole seconds.
     pub picture_validity: Duration,
+    /// The longest pause in a request body, in whole seconds.
+    pub body_timeout: Duration,
+    /// How many bodies one address may be sending at a time.
+    pub bodies_per_address: u16,
 }
 
 impl Settings {
     /// With the times and limits that the chart has, too.
     #[must_use]
     pub fn new(listen: String, replicas: Vec<String>, max_body: u64) -> Self {
-        Self { listen, replicas, max_body, picture_validity: Duration::from_secs(30) }
+        Self {
+            listen,
+            replicas,
+            max_body,
+            picture_validity: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(15),
+            bodies_per_address: 100,
+        }
     }
 }
 
@@ -193,6 +204,8 @@ impl Nginx {
             ("MAX_BODY", settings.max_body.to_string()),
             ("CACHE_SIZE", CACHE_SIZE.to_owned()),
             ("PICTURE_VALIDITY", seconds(settings.picture_validity)),
+            ("BODY_TIMEOUT", seconds(settings.body_timeout)),
+            ("BODIES_PER_ADDRESS", settings.bodies_per_address.to_string()),
             ("STATE", path("state")),
             ("EXTRA", path("extra")),
             ("ERRORS", path("errors")),

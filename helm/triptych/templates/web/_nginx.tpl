@@ -2,6 +2,7 @@
 {{- define "triptych.nginx" -}}
 {{- $listen := printf "%s:8080" .Values.listenAddress -}}
 {{- if hasPrefix "[" .Values.listenAddress }}{{ $listen = printf "%s ipv6only=off" $listen }}{{ end -}}
+{{- /* BODIES_PER_ADDRESS is large, because behind a load balancer all visitors may have one address. */ -}}
 {{- /* Written twice: nginx asks another server when one fails, and behind both is the Service, which picks another pod. */ -}}
 {{- $replicas := printf "server %s-app:80 max_fails=0;" (include "triptych.fullname" .) -}}
 {{- $values := dict
@@ -11,6 +12,8 @@
   "MAX_BODY" (mul (include "triptych.proxyBodyMiB" . | int) 1048576)
   "CACHE_SIZE" (printf "%dm" (int .Values.web.cacheSizeMiB))
   "PICTURE_VALIDITY" "30s"
+  "BODY_TIMEOUT" "15s"
+  "BODIES_PER_ADDRESS" 1000
   "STATE" "/var/cache/triptych"
   "EXTRA" "/etc/triptych/extra"
   "ERRORS" "/etc/triptych/errors"
