@@ -108,6 +108,13 @@ func TestNginxTakesTheConfiguration(t *testing.T) {
 				t.Fatal(err)
 			}
 
+			// It looks for these only when it has to say something.
+			for _, document := range []string{"page.html", "problem.json"} {
+				if _, err := os.Stat(filepath.Join(folder, "errors", "nginx-error", document)); err != nil {
+					t.Error(err)
+				}
+			}
+
 			extra, err := filepath.Glob(filepath.Join(folder, "extra", "*.conf"))
 			if err != nil || len(extra) == 0 {
 				t.Errorf("nothing in the folder for newer ones (%v)", err)
@@ -141,6 +148,32 @@ func bases(paths []string) []string {
 		result = append(result, filepath.Base(path))
 	}
 	return result
+}
+
+// A deleted picture is gone from nginx within a minute: this is what an answer that was on its way in the moment of the
+// deletion may take, and how long it is kept then.
+func TestDeletedPicturesAreGoneWithinAMinute(t *testing.T) {
+	objects, r := rendered(t, "default")
+	configuration, err := find[*corev1.ConfigMap](objects, "ConfigMap", r.fullname()+"-web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, pictures, found := strings.Cut(configuration.Data["nginx.conf"], "proxy_cache pictures;")
+	if !found {
+		t.Fatal("web keeps no pictures")
+	}
+	total := 0
+	for _, directive := range []string{"proxy_cache_valid 200", "proxy_read_timeout"} {
+		match := regexp.MustCompile(directive + ` (\d+)s;`).FindStringSubmatch(pictures)
+		if match == nil {
+			t.Fatalf("no %s for pictures", directive)
+		}
+		seconds, _ := strconv.Atoi(match[1])
+		total += seconds
+	}
+	if total >= 60 {
+		t.Errorf("it may be shown for %d seconds", total)
+	}
 }
 
 // An upload that is too large has to be refused by the application, with its own page: whatever is in front of it lets

@@ -16,6 +16,10 @@ use reqwest::{
 use scraper::{Html, Selector};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 /// Longer than any limit of the board, so that it is the board which gives up.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -43,6 +47,48 @@ pub fn client_from(address: Option<IpAddr>) -> Result<Client> {
         .timeout(LIMIT)
         .build()
         .context("cannot make an HTTP client")
+}
+
+/// Sends bytes as they are, to `address:port`, and reads the answer until the other end closes the connection.
+pub async fn raw(address: &str, bytes: &[u8]) -> Result<Answer> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(bytes).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        anyhow::Ok(answer)
+    };
+    let answer = tokio::time::timeout(LIMIT, exchange).await.context("no end of the answer")??;
+    parse_raw(&answer).with_context(|| format!("this is no answer: {:?}", String::from_utf8_lossy(&answer)))
+}
+
+fn parse_raw(answer: &[u8]) -> Option<Answer> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let (head, body) = (std::str::from_utf8(answer.get(..end)?).ok()?, answer.get(end + 4..)?);
+    let (line, fields) = head.split_once("\r\n")?;
+    let status = line.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    let mut headers = HeaderMap::new();
+    for field in fields.split("\r\n") {
+        let (name, value) = field.split_once(':')?;
+        headers.append(header::HeaderName::from_bytes(name.as_bytes()).ok()?, value.trim().parse().ok()?);
+    }
+    let chunked = headers.get(header::TRANSFER_ENCODING).is_some_and(|coding| coding == "chunked");
+    let body = if chunked { dechunked(body)? } else { body.to_vec() };
+    Some(Answer { status, headers, body: body.into() })
+}
+
+fn dechunked(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = chunks.windows(2).position(|window| window == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(chunks.get(..line)?).ok()?, 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        let start = line + 2;
+        body.extend(chunks.get(start..start + size)?);
+        chunks = chunks.get(start + size + 2..)?;
+    }
 }
 
 /// Somebody who looks at the board: through nginx, or at one replica.

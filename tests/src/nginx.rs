@@ -20,9 +20,10 @@ use crate::{
 };
 
 const TEMPLATE: &str = include_str!("../../helm/triptych/files/nginx/nginx.conf.template");
-const UNAVAILABLE: [(&str, &str); 2] = [
-    ("page.html", include_str!("../../helm/triptych/files/nginx/unavailable/page.html")),
-    ("problem.json", include_str!("../../helm/triptych/files/nginx/unavailable/problem.json")),
+const ERRORS: [(&str, &str); 3] = [
+    ("errors.conf", include_str!("../../helm/triptych/files/nginx/errors.conf")),
+    ("nginx-error/page.html", include_str!("../../helm/triptych/files/nginx/nginx-error/page.html")),
+    ("nginx-error/problem.json", include_str!("../../helm/triptych/files/nginx/nginx-error/problem.json")),
 ];
 /// The first version with `keepalive_min_timeout`: at a reload a worker that ends keeps idle connections
 /// open for a while, so that a request on its way into one is answered.
@@ -40,6 +41,27 @@ pub struct Settings {
     pub replicas: Vec<String>,
     /// The largest request body in bytes; anything larger is answered with the application's own page.
     pub max_body: u64,
+    /// How long a picture is shown before a replica is asked whether it is still there, in whole seconds.
+    pub picture_validity: Duration,
+    /// The longest pause in a request body, in whole seconds.
+    pub body_timeout: Duration,
+    /// How many bodies one address may be sending at a time.
+    pub bodies_per_address: u16,
+}
+
+impl Settings {
+    /// With the times and limits that the chart has, too.
+    #[must_use]
+    pub fn new(listen: String, replicas: Vec<String>, max_body: u64) -> Self {
+        Self {
+            listen,
+            replicas,
+            max_body,
+            picture_validity: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(15),
+            bodies_per_address: 100,
+        }
+    }
 }
 
 /// An nginx and, while it runs, its process. Dropping it stops it.
@@ -71,11 +93,11 @@ impl Nginx {
             fs::remove_dir_all(&state).with_context(|| format!("cannot remove {}", state.display()))?;
         }
         nginx.account.create_directory(&state)?;
-        for name in ["extra", "pages/unavailable", "assets"] {
+        for name in ["extra", "errors/nginx-error", "assets"] {
             fs::create_dir_all(nginx.path(name)).with_context(|| format!("cannot create {name} for nginx"))?;
         }
-        for (name, text) in UNAVAILABLE {
-            nginx.write(&format!("pages/unavailable/{name}"), text)?;
+        for (name, text) in ERRORS {
+            nginx.write(&format!("errors/{name}"), text)?;
         }
         for name in ["access.log", "error.log", "output.log"] {
             nginx.write(name, "")?;
@@ -181,9 +203,12 @@ impl Nginx {
             ("REPLICAS", replicas.join("\n        ")),
             ("MAX_BODY", settings.max_body.to_string()),
             ("CACHE_SIZE", CACHE_SIZE.to_owned()),
+            ("PICTURE_VALIDITY", seconds(settings.picture_validity)),
+            ("BODY_TIMEOUT", seconds(settings.body_timeout)),
+            ("BODIES_PER_ADDRESS", settings.bodies_per_address.to_string()),
             ("STATE", path("state")),
             ("EXTRA", path("extra")),
-            ("PAGES", path("pages")),
+            ("ERRORS", path("errors")),
             ("ASSETS", path("assets")),
             ("ACCESS_LOG", path("access.log")),
             ("ERROR_LOG", path("error.log")),
@@ -251,6 +276,11 @@ impl Nginx {
         let tails = ["error.log", "output.log"].map(|name| log_tail(&self.path(name)));
         tails.join("\n")
     }
+}
+
+/// A time as nginx writes it.
+fn seconds(time: Duration) -> String {
+    format!("{}s", time.as_secs())
 }
 
 /// Whether a worker still takes new connections: one that ends says so in its title, before it is gone.

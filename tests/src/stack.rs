@@ -50,6 +50,7 @@ pub struct Builder {
     data: Option<PathBuf>,
     listen: Option<String>,
     environment: Environment,
+    picture_validity: Option<Duration>,
     binary: Option<PathBuf>,
     progress: fn(&str),
 }
@@ -63,6 +64,7 @@ impl Stack {
             data: None,
             listen: None,
             environment: Environment::new(),
+            picture_validity: None,
             binary: None,
             progress: |_| (),
         }
@@ -170,6 +172,13 @@ impl Builder {
         self
     }
 
+    /// How long nginx shows a picture before it asks whether it is still there, instead of the usual time.
+    #[must_use]
+    pub fn picture_validity(mut self, time: Duration) -> Self {
+        self.picture_validity = Some(time);
+        self
+    }
+
     /// Which `triptych` to run, instead of the one beside this program or in `TRIPTYCH_BIN`.
     #[must_use]
     pub fn binary(mut self, binary: &Path) -> Self {
@@ -216,11 +225,9 @@ impl Builder {
             Some(listen) => listen,
             None => format!("127.0.0.1:{}", ports::free()?),
         };
-        let settings = nginx::Settings {
-            listen,
-            replicas: replicas.iter().map(Replica::address).collect(),
-            max_body: MAX_UPLOAD + HEADROOM,
-        };
+        let addresses = replicas.iter().map(Replica::address).collect();
+        let mut settings = nginx::Settings::new(listen, addresses, MAX_UPLOAD + HEADROOM);
+        settings.picture_validity = self.picture_validity.unwrap_or(settings.picture_validity);
         let nginx = Nginx::new(&directory.join("nginx"), settings)?;
         let assets = nginx.static_directory();
         let assets = assets.to_str().context("the data directory's name is not text")?;

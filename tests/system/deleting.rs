@@ -1,6 +1,9 @@
 //! Deleting: who may, what goes, what stays, and what every replica shows afterwards.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future;
@@ -18,8 +21,8 @@ use crate::shared::{
     Shared, at, check_error_page, check_problem, count, document, everywhere, list, new_thread, number, text,
 };
 
-/// Three replicas.
-static BOARD: Shared = Shared::new(Stack::builder);
+/// Three replicas, behind an nginx that asks soon whether a picture is still there.
+static BOARD: Shared = Shared::new(|| Stack::builder().picture_validity(Duration::from_secs(1)));
 /// Without grace the collector takes what is on its way to be posted, so nobody posts while it runs.
 static COLLECTING: RwLock<()> = RwLock::const_new(());
 
@@ -314,6 +317,48 @@ async fn a_deleted_picture_leaves_its_post_and_is_gone_from_every_replica() -> R
     }
     let mut database = stack.database().await?;
     assert_eq!(miscounted(&mut database).await?, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_picture_is_gone_from_nginx_and_back_at_once_when_it_is_posted_again() -> Result<()> {
+    let _posting = COLLECTING.read().await;
+    let stack = BOARD.get().await?;
+    let visitor = Visitor::new(&stack.url())?;
+    let picture = pictures::png(rand::random(), 90, 60)?;
+    let form = Form::thread("shown and deleted").field("pwd", PASSWORD).picture(&picture);
+    let posted = visitor.must_post("b", &form).await?;
+    let document = document(&visitor, &format!("/b/res/{}.json", posted.no)).await?;
+    let paths = [text(&document, "/posts/0/media")?, text(&document, "/posts/0/thumb")?];
+    for path in paths.iter().chain(&paths) {
+        visitor.get(path).await?.expect(StatusCode::OK)?;
+    }
+    delete(&visitor, "b", &deletion(&[posted.no], Some(PASSWORD))).await?.expect(StatusCode::OK)?;
+
+    for path in paths {
+        let gone = async {
+            while visitor.get(path).await?.status != StatusCode::NOT_FOUND {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(Duration::from_secs(30), gone).await.context("nginx shows it for ever")??;
+        // Many at a time, for longer than nginx shows what it has: nobody is shown it again.
+        let readers = (0..6).map(|_| async {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(1500) {
+                let answer = visitor.get(path).await?;
+                check_error_page(&answer, 404).with_context(|| format!("{path} after it was gone"))?;
+            }
+            anyhow::Ok(())
+        });
+        future::try_join_all(readers).await?;
+    }
+    // The same bytes are the same picture, at the same address.
+    visitor.must_post("b", &Form::thread("shown again").picture(&picture)).await?;
+    for path in paths {
+        visitor.get(path).await?.expect(StatusCode::OK).with_context(|| format!("{path}, posted again"))?;
+    }
     Ok(())
 }
 

@@ -9,8 +9,8 @@ pub(crate) enum CachePolicy {
     Revalidate,
     /// What is under this address stays what it is, and is nobody's secret: a year, without asking again.
     Immutable,
-    /// The same for a browser. A shared cache has to ask again within a minute, because a picture can be deleted: so long,
-    /// `README.md` promises, it may still be seen.
+    /// The same for a browser. A cache that many share asks again after half a minute, so that a deleted picture is gone
+    /// from it within the minute that `README.md` promises; nginx in front keeps one for as long.
     Picture,
     /// A redirect that stays true as long as its address means anything.
     LongRedirect,
@@ -26,7 +26,7 @@ impl CachePolicy {
         let value = match self {
             Self::Revalidate => "no-cache",
             Self::Immutable => "public, max-age=31536000, immutable",
-            Self::Picture => "public, max-age=31536000, s-maxage=60, immutable",
+            Self::Picture => "public, max-age=31536000, immutable, s-maxage=30",
             Self::LongRedirect => "public, max-age=3600",
             Self::ShortRedirect => "public, max-age=60",
             Self::Never => "no-store",

@@ -2,10 +2,10 @@
 
 use actix_web::HttpMessage as _;
 use actix_web::dev::ServiceResponse;
-use actix_web::http::ConnectionType;
 use actix_web::http::header::{
     ALLOW, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
+use actix_web::http::{ConnectionType, StatusCode};
 
 use super::request_id::RequestId;
 use crate::state::AppState;
@@ -23,8 +23,9 @@ pub(crate) struct AllowedMethods(pub(crate) &'static str);
 pub(super) fn set(response: &mut ServiceResponse, state: &AppState, id: &RequestId) {
     let path = response.request().path();
     let of_pictures = path.starts_with("/media/") || path.starts_with("/thumb/");
+    let status = response.status();
     // An error in place of a picture is one of our pages, which needs its style.
-    let is_picture = of_pictures && !response.status().is_client_error() && !response.status().is_server_error();
+    let is_picture = of_pictures && !status.is_client_error() && !status.is_server_error();
     let policy = if is_picture { PICTURE_POLICY } else { PAGE_POLICY };
     if state.readiness.is_draining() {
         // Whoever keeps connections to us has to let go of them one by one, before all of them end at once.
@@ -36,6 +37,11 @@ pub(super) fn set(response: &mut ServiceResponse, state: &AppState, id: &Request
         headers.insert(ALLOW, HeaderValue::from_static(methods));
     }
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    if of_pictures && status == StatusCode::NOT_FOUND {
+        // For nginx in front: to be kept in place of the picture, which then cannot come back, and asked about every
+        // time, because the same picture may be posted again at any moment.
+        headers.insert(HeaderName::from_static("x-accel-expires"), HeaderValue::from_static("@1"));
+    }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));

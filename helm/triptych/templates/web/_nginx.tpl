@@ -2,6 +2,7 @@
 {{- define "triptych.nginx" -}}
 {{- $listen := printf "%s:8080" .Values.listenAddress -}}
 {{- if hasPrefix "[" .Values.listenAddress }}{{ $listen = printf "%s ipv6only=off" $listen }}{{ end -}}
+{{- /* BODIES_PER_ADDRESS is large, because behind a load balancer all visitors may have one address. */ -}}
 {{- /* Written twice: nginx asks another server when one fails, and behind both is the Service, which picks another pod. */ -}}
 {{- $replicas := printf "server %s-app:80 max_fails=0;" (include "triptych.fullname" .) -}}
 {{- $values := dict
@@ -10,9 +11,12 @@
   "REPLICAS" (printf "%s\n        %s" $replicas $replicas)
   "MAX_BODY" (mul (include "triptych.proxyBodyMiB" . | int) 1048576)
   "CACHE_SIZE" (printf "%dm" (int .Values.web.cacheSizeMiB))
+  "PICTURE_VALIDITY" "30s"
+  "BODY_TIMEOUT" "15s"
+  "BODIES_PER_ADDRESS" 1000
   "STATE" "/var/cache/triptych"
   "EXTRA" "/etc/triptych/extra"
-  "PAGES" "/etc/triptych/pages"
+  "ERRORS" "/etc/triptych/errors"
   "ASSETS" "/usr/share/nginx/html"
   "ACCESS_LOG" "/dev/stdout"
   "ERROR_LOG" "stderr"
@@ -25,8 +29,10 @@ nginx.conf: |
 # is answered.
 newer.conf: |
   keepalive_min_timeout 10s;
+errors.conf: |
+  {{- .Files.Get "files/nginx/errors.conf" | trim | nindent 2 }}
 page.html: |
-  {{- .Files.Get "files/nginx/unavailable/page.html" | trim | nindent 2 }}
+  {{- .Files.Get "files/nginx/nginx-error/page.html" | trim | nindent 2 }}
 problem.json: |
-  {{- .Files.Get "files/nginx/unavailable/problem.json" | trim | nindent 2 }}
+  {{- .Files.Get "files/nginx/nginx-error/problem.json" | trim | nindent 2 }}
 {{- end -}}
