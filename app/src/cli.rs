@@ -140,7 +140,12 @@ fn run_configured<C, F: Future<Output = anyhow::Result<()>>>(
     for name in unknown(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
         tracing::warn!(name, "this variable means nothing to us; is it misspelt?");
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work(config))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(work(config));
+    // Dropped, it would wait for threads that cannot be interrupted: a name that is being looked up, a picture that is
+    // being decoded. Whatever had to be waited for was.
+    runtime.shutdown_background();
+    done
 }
 
 /// Does the work of a command that is told everything by its arguments and prints what it does.

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
     /// Requests that are being answered.
     pub in_flight: Gauge,
+    /// Connections of clients.
+    pub client_connections: Gauge,
     /// Posts by outcome.
     pub posts: Family<PostLabels, Counter>,
     /// Bytes of pictures sent from the blob store.
@@ -64,6 +66,7 @@ impl Default for Metrics {
             requests: Family::default(),
             duration: Family::new_with_constructor(histogram),
             in_flight: Gauge::default(),
+            client_connections: Gauge::default(),
             posts: Family::default(),
             picture_bytes: Counter::default(),
             connections: Gauge::default(),
@@ -79,6 +82,7 @@ impl Default for Metrics {
             metrics.duration.clone(),
         );
         registry.register("http_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
+        registry.register("http_connections", "Open connections of clients", metrics.client_connections.clone());
         registry.register("posts", "Posts by outcome", metrics.posts.clone());
         registry.register_with_unit(
             "picture_sent",
@@ -101,5 +105,24 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// Counts one thing in a gauge for as long as it is there.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Counted {
+    /// One more, until this is dropped.
+    #[must_use]
+    pub fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -11,7 +11,7 @@ use crate::assets::Assets;
 use crate::config::ServeConfig;
 use crate::db::{self, PgPool};
 use crate::hashing::KeyedHasher;
-use crate::lifecycle::Readiness;
+use crate::lifecycle::Lifecycle;
 use crate::live::{BoardDirectory, PageCache, Versions};
 use crate::media;
 use crate::metrics::Metrics;
@@ -60,8 +60,8 @@ pub struct AppState {
     pub assets: Assets,
     /// Counters.
     pub metrics: Metrics,
-    /// Ready or draining.
-    pub readiness: Readiness,
+    /// Ready, draining or stopping.
+    pub lifecycle: Lifecycle,
     /// Posts that are being made.
     pub tasks: TaskTracker,
 }
@@ -72,7 +72,7 @@ impl AppState {
         let pool = db::pool(&config.database.url, config.database.connections)?;
         let store = Store::new(&config.store);
         let hasher = KeyedHasher::new(&config.secret);
-        let tasks = TaskTracker::new();
+        let (tasks, lifecycle) = (TaskTracker::new(), Lifecycle::default());
         let connections = usize::try_from(config.database.connections).unwrap_or(usize::MAX);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let decoding = Arc::new(media::Pool::new(config.pictures, cores));
@@ -86,7 +86,7 @@ impl AppState {
             writers: Arc::new(Semaphore::new((connections / 2).max(1))),
         };
         Ok(Self {
-            versions: Versions::start(pool.clone()),
+            versions: Versions::start(pool.clone(), &lifecycle),
             boards: BoardDirectory::new(pool.clone()),
             pages: PageCache::new(config.page_cache_bytes, cores, Handle::current()),
             upload_memory: Arc::new(Semaphore::new(config.upload_memory_bytes / 1024)),
@@ -95,7 +95,7 @@ impl AppState {
             runtime: Handle::current(),
             assets: Assets::new(),
             metrics: Metrics::default(),
-            readiness: Readiness::default(),
+            lifecycle,
             config,
             pool,
             store,

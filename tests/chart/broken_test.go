@@ -177,7 +177,11 @@ func TestBrokenObjects(t *testing.T) {
 		}},
 		{"servers", "no preStop sleep", func(t *testing.T, o []object) { one(t, o).Lifecycle = nil }},
 		{"servers", "terminationGracePeriodSeconds is shorter", func(t *testing.T, o []object) {
-			app(t, o).Spec.Template.Spec.TerminationGracePeriodSeconds = ptr.To[int64](30)
+			app(t, o).Spec.Template.Spec.TerminationGracePeriodSeconds = ptr.To[int64](40)
+		}},
+		{"servers", "is not told when it has to have ended", func(t *testing.T, o []object) {
+			container := one(t, o)
+			container.Env = slices.DeleteFunc(container.Env, func(variable corev1.EnvVar) bool { return variable.Name == "TRIPTYCH_SHUTDOWN_TIMEOUT" })
 		}},
 		{"servers", "data that only one may write", func(t *testing.T, o []object) {
 			must[*appsv1.StatefulSet](t, o, "StatefulSet", full+"-postgresql").Spec.Replicas = ptr.To[int32](2)

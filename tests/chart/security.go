@@ -219,20 +219,19 @@ func checkDeployment(w workload, deployment *appsv1.Deployment, container corev1
 	}
 	ending := time.Duration(sleep) * time.Second
 	if component == "app" {
-		for name, standard := range map[string]time.Duration{"TRIPTYCH_DRAIN_DELAY": 5 * time.Second, "TRIPTYCH_SHUTDOWN_TIMEOUT": 20 * time.Second} {
-			index := slices.IndexFunc(container.Env, func(variable corev1.EnvVar) bool { return variable.Name == name })
-			if index < 0 {
-				ending += standard
-				continue
-			}
-			length, err := time.ParseDuration(container.Env[index].Value)
-			if err != nil {
-				report("%s: %v", name, err)
-			}
-			ending += length
+		index := slices.IndexFunc(container.Env, func(variable corev1.EnvVar) bool { return variable.Name == "TRIPTYCH_SHUTDOWN_TIMEOUT" })
+		if index < 0 {
+			report("is not told when it has to have ended")
+			return
 		}
+		timeout, err := time.ParseDuration(container.Env[index].Value)
+		if err != nil {
+			report("TRIPTYCH_SHUTDOWN_TIMEOUT: %v", err)
+		}
+		ending += timeout
 	}
-	if grace := w.pod.Spec.TerminationGracePeriodSeconds; grace == nil || time.Duration(*grace)*time.Second < ending {
+	// At the deadline itself the process says what it gives up, and exits.
+	if grace := w.pod.Spec.TerminationGracePeriodSeconds; grace == nil || time.Duration(*grace)*time.Second <= ending {
 		report("terminationGracePeriodSeconds is shorter than the %s that it takes to end", ending)
 	}
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 const READY_LIMIT: Duration = Duration::from_mins(1);
-/// Longer than a drain delay and the longest request together.
+/// Longer than `TRIPTYCH_SHUTDOWN_TIMEOUT` is by itself.
 const EXIT_LIMIT: Duration = Duration::from_secs(90);
 
 /// Names and values of environment variables.

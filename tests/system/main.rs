@@ -9,6 +9,7 @@ mod board;
 mod boards_and_pages;
 mod cost;
 mod deleting;
+mod ending;
 mod forwarded;
 mod freshness;
 mod harness;

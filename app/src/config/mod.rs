@@ -53,9 +53,9 @@ pub struct ServeConfig {
     pub page_cache_bytes: u64,
     /// Bytes of uploads held in memory at a time.
     pub upload_memory_bytes: usize,
-    /// How long a replica that was told to stop goes on serving.
+    /// How long a replica that was told to end goes on serving.
     pub drain_delay: Duration,
-    /// How long requests that are running may take to finish after that.
+    /// How long it may take from being told to the end, the drain delay included.
     pub shutdown_timeout: Duration,
 }
 
@@ -139,6 +139,9 @@ impl BoardLimits {
     }
 }
 
+/// What the drain delay has to leave of the whole time: for running requests to finish, and for the end itself.
+const LEAST_AFTER_DRAINING: Duration = Duration::from_secs(2);
+
 /// Longer than an upload can take from putting its objects to committing their rows.
 const LEAST_GRACE: Duration = Duration::from_mins(10);
 
@@ -174,6 +177,14 @@ impl ServeConfig {
         let upload_memory_bytes = reader.bytes("TRIPTYCH_UPLOAD_MEMORY");
         let drain_delay = reader.seconds("TRIPTYCH_DRAIN_DELAY");
         let shutdown_timeout = reader.seconds("TRIPTYCH_SHUTDOWN_TIMEOUT");
+        if let (Some(drain_delay), Some(shutdown_timeout)) = (drain_delay, shutdown_timeout)
+            && shutdown_timeout < drain_delay + LEAST_AFTER_DRAINING
+        {
+            reader.problem(
+                "TRIPTYCH_SHUTDOWN_TIMEOUT",
+                "is less than TRIPTYCH_DRAIN_DELAY, which is part of it, and 2s for running requests to finish",
+            );
+        }
         let (posts, upload_memory_bytes) = (posts?, usize::try_from(upload_memory_bytes?).ok()?);
         if posts.files.saturating_mul(posts.file_bytes) > upload_memory_bytes {
             reader.problem(
@@ -395,10 +406,11 @@ mod tests {
 
     #[test]
     fn limits_that_contradict_each_other_are_told() {
-        let wrong = |name: &str| match name {
-            "TRIPTYCH_UPLOAD_MEMORY" => Some("8MiB".to_owned()),
-            other => complete(other),
-        };
-        assert!(ServeConfig::read(&wrong).unwrap_err().to_string().contains("TRIPTYCH_UPLOAD_MEMORY"));
+        for (name, value) in
+            [("TRIPTYCH_UPLOAD_MEMORY", "8MiB"), ("TRIPTYCH_DRAIN_DELAY", "24s"), ("TRIPTYCH_SHUTDOWN_TIMEOUT", "6s")]
+        {
+            let wrong = |other: &str| if other == name { Some(value.to_owned()) } else { complete(other) };
+            assert!(ServeConfig::read(&wrong).unwrap_err().to_string().contains(name), "{name}={value}");
+        }
     }
 }

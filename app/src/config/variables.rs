@@ -155,9 +155,9 @@ pub const VARIABLES: &[Variable] = &[
     ),
     plain(
         "TRIPTYCH_SHUTDOWN_TIMEOUT",
-        Some("20s"),
+        Some("25s"),
         &[Serve],
-        "How long running requests may take to finish after that",
+        "How long it may take from SIGTERM to the end, TRIPTYCH_DRAIN_DELAY included: what has not finished by then is given up. 2s longer than the drain delay at the least",
     ),
     plain(
         "TRIPTYCH_LOG",

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::db::versions::{Scope, Version, current};
 use crate::db::{self, PgPool};
 use crate::error::AppError;
+use crate::lifecycle::Lifecycle;
 
 /// More scopes than this in one query would only make the first ones wait.
 const MOST_AT_ONCE: usize = 1000;
@@ -29,11 +30,13 @@ struct Question {
 }
 
 impl Versions {
-    /// Starts the task that asks the database. It ends when the last clone of the result is dropped.
+    /// Starts the background task that asks the database.
     #[must_use]
-    pub fn start(pool: PgPool) -> Self {
+    pub fn start(pool: PgPool, lifecycle: &Lifecycle) -> Self {
         let (questions, inbox) = mpsc::channel(MOST_AT_ONCE);
-        tokio::spawn(answer_questions(pool, inbox));
+        lifecycle.supervise("version checks", |stopping| async move {
+            stopping.run_until_cancelled(answer_questions(pool, inbox)).await;
+        });
         Self { questions }
     }
 

@@ -12,10 +12,10 @@ pub(super) async fn live() -> HttpResponse {
 
 /// Requests may be sent here.
 pub(super) async fn ready(state: web::Data<AppState>) -> HttpResponse {
-    let mut answer = match state.readiness.objection() {
+    let mut answer = match state.lifecycle.objection() {
         None => HttpResponse::Ok(),
         Some(_) => HttpResponse::ServiceUnavailable(),
     };
-    let text = state.readiness.objection().unwrap_or("ready");
+    let text = state.lifecycle.objection().unwrap_or("ready");
     answer.insert_header(CachePolicy::Never.header()).content_type("text/plain").body(format!("{text}\n"))
 }

@@ -19,6 +19,14 @@
     {{- $problems = append $problems (printf "%s.strategy: maxSurge and maxUnavailable are both 0, so nothing could ever be replaced." $component) -}}
   {{- end -}}
 {{- end -}}
+{{- if lt (int .Values.app.shutdownTimeoutSeconds) (add (int .Values.app.drainDelaySeconds) 2 | int) -}}
+  {{- $problems = append $problems (printf "app.shutdownTimeoutSeconds=%v is less than app.drainDelaySeconds=%v, which is part of it, and 2 for running requests to finish." .Values.app.shutdownTimeoutSeconds .Values.app.drainDelaySeconds) -}}
+{{- end -}}
+{{- range .Values.app.extraEnv -}}
+  {{- if eq .name "TRIPTYCH_SHUTDOWN_TIMEOUT" "TRIPTYCH_DRAIN_DELAY" -}}
+    {{- $problems = append $problems (printf "app.extraEnv with %s: the grace period would not fit. Set app.shutdownTimeoutSeconds and app.drainDelaySeconds." .name) -}}
+  {{- end -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.host) (ne .Values.ingress.controller "none") -}}
   {{- $problems = append $problems (printf "ingress.enabled without ingress.host: the controller %q needs a host name." .Values.ingress.controller) -}}
 {{- end -}}

@@ -27,7 +27,7 @@ pub(super) fn set(response: &mut ServiceResponse, state: &AppState, id: &Request
     // An error in place of a picture is one of our pages, which needs its style.
     let is_picture = of_pictures && !status.is_client_error() && !status.is_server_error();
     let policy = if is_picture { PICTURE_POLICY } else { PAGE_POLICY };
-    if state.readiness.is_draining() {
+    if state.lifecycle.is_draining() {
         // Whoever keeps connections to us has to let go of them one by one, before all of them end at once.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }

@@ -5,28 +5,11 @@ use std::time::Instant;
 
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use prometheus_client::metrics::gauge::Gauge;
 use tracing::{Span, field};
 
 use super::request_id::RequestId;
-use crate::metrics::{Metrics, RequestLabels, RouteLabels};
+use crate::metrics::{RequestLabels, RouteLabels};
 use crate::state::AppState;
-
-/// Counts a request for as long as it is being answered, also when its client goes away.
-pub(super) struct RequestGauge(Gauge);
-
-impl RequestGauge {
-    pub(super) fn new(metrics: &Metrics) -> Self {
-        metrics.in_flight.inc();
-        Self(metrics.in_flight.clone())
-    }
-}
-
-impl Drop for RequestGauge {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
 
 /// The span that every line in the log about this request carries: which request, and what kind.
 pub(super) fn span(request: &ServiceRequest, id: &RequestId, state: &AppState) -> Span {

@@ -18,8 +18,8 @@ use tracing::Instrument as _;
 
 pub(crate) use headers::AllowedMethods;
 
+use crate::metrics::Counted;
 use crate::state::AppState;
-use measure::RequestGauge;
 use request_id::RequestId;
 
 /// Stands around everything else.
@@ -34,7 +34,7 @@ pub(super) async fn around(
     request.extensions_mut().insert(id.clone());
     let span = measure::span(&request, &id, &state);
     async move {
-        let in_flight = RequestGauge::new(&state.metrics);
+        let in_flight = Counted::new(&state.metrics.in_flight);
         // Connections to Postgres and S3 belong to the runtime in whose context they were opened. Workers have a runtime
         // each, and one that has nothing left to do at the end takes its own with it, while others still use those
         // connections: so all are opened in the runtime that ends last.
