@@ -20,7 +20,7 @@ use crate::db::submissions::Sent;
 use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, submissions, threads};
 use crate::domain::{Board, Destination, PostNo, PostText, Refusal};
 use crate::error::AppError;
-use crate::hashing::{Hash, KeyedHasher};
+use crate::hashing::{Hash, KeyedHasher, new_salt};
 use crate::markup;
 
 /// What a visitor has sent, read and checked as far as that is possible without looking at anything else.
@@ -274,8 +274,8 @@ impl Posting {
             let at = located.get(&no)?;
             Some(format!("/{}/res/{}.html#{no}", at.board, at.thread))
         });
-        let password = Some(&submission.password).filter(|password| !password.is_empty());
-        let password = password.map(|password| self.hasher.password(password));
+        let salt = (!submission.password.is_empty()).then(new_salt);
+        let password = salt.map(|salt| self.hasher.password(Some(&salt), &submission.password));
         let new = posts::NewPost {
             thread,
             opening: replies.is_none(),
@@ -285,6 +285,7 @@ impl Posting {
             comment: &text.comment,
             html: &html,
             password_hash: password.as_ref().map(|hash| &hash[..]),
+            password_salt: salt.as_ref().map(|salt| &salt[..]),
             address_hash: &self.hasher.address(submission.address),
         };
         let no = posts::insert(transaction, &new).await.map_err(in_transaction)?;
