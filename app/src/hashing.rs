@@ -56,6 +56,12 @@ impl KeyedHasher {
         }
     }
 
+    /// A password that nobody can guess who does not know the secret, and that is the same for the same parts.
+    #[must_use]
+    pub fn made_up_password(&self, parts: &[&[u8]]) -> String {
+        self.uuid("made-up password", parts).simple().to_string()
+    }
+
     /// Of everything that makes two submissions the same one.
     #[must_use]
     pub fn submission(&self, parts: &[&[u8]]) -> Hash {
@@ -65,7 +71,11 @@ impl KeyedHasher {
     /// The key of the form on a page, the same on every replica: what is sent under one tag has to be the same bytes.
     #[must_use]
     pub fn form_key(&self, page: &str, stamp: &str) -> Uuid {
-        let hash = self.hash("form", &[page.as_bytes(), stamp.as_bytes()]);
+        self.uuid("form", &[page.as_bytes(), stamp.as_bytes()])
+    }
+
+    fn uuid(&self, label: &str, parts: &[&[u8]]) -> Uuid {
+        let hash = self.hash(label, parts);
         let mut bytes = [0; 16];
         bytes.iter_mut().zip(hash).for_each(|(byte, of_hash)| *byte = of_hash);
         uuid::Builder::from_random_bytes(bytes).into_uuid()

@@ -8,6 +8,7 @@ mod bad_input;
 mod board;
 mod boards_and_pages;
 mod deleting;
+mod first_posts;
 mod forwarded;
 mod freshness;
 mod harness;

@@ -34,8 +34,6 @@ pub struct Submission {
     pub text: PostText,
     /// Deletes the post later; empty for none.
     pub password: String,
-    /// The password was made up for this submission, and says nothing about who sent it.
-    pub password_is_new: bool,
     /// Hides the pictures.
     pub spoiler: bool,
     /// The pictures, in order.
@@ -114,12 +112,24 @@ impl Posting {
         ended.unwrap_or_else(|error| Err(AppError::Internal(format!("the posting task ended: {error}"))))
     }
 
+    /// A password for a browser that keeps none and has no token. It is made of what was sent and of what the browser
+    /// says of itself, so that a form that is sent twice gets the same one twice, and whichever answer arrives holds the
+    /// password of the post. Without a key nothing is ever sent twice, and the password is random.
+    #[must_use]
+    pub fn made_up_password(&self, submission: &Submission, browser: [&str; 2]) -> String {
+        let [agent, language] = browser.map(str::as_bytes);
+        match self.digest(submission, "") {
+            Some(digest) => self.hasher.made_up_password(&[&digest, agent, language]),
+            None => Uuid::new_v4().simple().to_string(),
+        }
+    }
+
     async fn run(&self, submission: &Submission) -> Result<Posted, AppError> {
-        let password = if submission.password_is_new { "" } else { &submission.password };
-        let digest = self.digest(submission, password);
-        // Before its first post a browser has no password: sent again, the same form comes with one.
-        let before = if password.is_empty() { None } else { self.digest(submission, "") };
-        if let Some(posted) = self.admit(submission, &[digest, before]).await? {
+        let digest = self.digest(submission, &submission.password);
+        // A program may have sent the same form without a password. So did newcomers to the release before this one,
+        // which runs beside it for a while.
+        let bare = if submission.password.is_empty() { None } else { self.digest(submission, "") };
+        if let Some(posted) = self.admit(submission, &[digest, bare]).await? {
             return Ok(posted);
         }
         let mut attempt = 1;
