@@ -46,10 +46,20 @@ impl KeyedHasher {
         }
     }
 
-    /// Of the password that deletes a post.
+    /// Of the password that deletes a post. The salt of the post makes equal passwords differ; posts that are older than
+    /// salts have none.
     #[must_use]
-    pub fn password(&self, password: &str) -> Hash {
-        self.hash("password", &[password.as_bytes()])
+    pub fn password(&self, salt: Option<&[u8]>, password: &str) -> Hash {
+        match salt {
+            Some(salt) => self.hash("password", &[salt, password.as_bytes()]),
+            None => self.hash("password", &[password.as_bytes()]),
+        }
+    }
+
+    /// A password that nobody can guess who does not know the secret, and that is the same for the same parts.
+    #[must_use]
+    pub fn made_up_password(&self, parts: &[&[u8]]) -> String {
+        self.uuid("made-up password", parts).simple().to_string()
     }
 
     /// Of everything that makes two submissions the same one.
@@ -61,7 +71,11 @@ impl KeyedHasher {
     /// The key of the form on a page, the same on every replica: what is sent under one tag has to be the same bytes.
     #[must_use]
     pub fn form_key(&self, page: &str, stamp: &str) -> Uuid {
-        let hash = self.hash("form", &[page.as_bytes(), stamp.as_bytes()]);
+        self.uuid("form", &[page.as_bytes(), stamp.as_bytes()])
+    }
+
+    fn uuid(&self, label: &str, parts: &[&[u8]]) -> Uuid {
+        let hash = self.hash(label, parts);
         let mut bytes = [0; 16];
         bytes.iter_mut().zip(hash).for_each(|(byte, of_hash)| *byte = of_hash);
         uuid::Builder::from_random_bytes(bytes).into_uuid()
@@ -78,6 +92,12 @@ impl KeyedHasher {
     }
 }
 
+/// A new salt for a password.
+#[must_use]
+pub fn new_salt() -> [u8; 16] {
+    Uuid::new_v4().into_bytes()
+}
+
 /// Whether two hashes are equal, in a time that does not tell how far.
 #[must_use]
 pub fn equal(one: &[u8], other: &[u8]) -> bool {
@@ -86,6 +106,9 @@ pub fn equal(one: &[u8], other: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn keyed(secret: &str) -> KeyedHasher {
@@ -95,10 +118,25 @@ mod tests {
     #[test]
     fn hashes_depend_on_secret_purpose_and_boundaries() {
         let one = keyed("one");
-        assert_eq!(one.password("x"), one.password("x"));
-        assert_ne!(one.password("x"), keyed("two").password("x"));
-        assert_ne!(one.password("x"), one.submission(&[b"x"]));
+        assert_eq!(one.password(None, "x"), one.password(None, "x"));
+        assert_ne!(one.password(None, "x"), keyed("two").password(None, "x"));
+        assert_ne!(one.password(None, "x"), one.submission(&[b"x"]));
         assert_ne!(one.submission(&[b"ab", b"c"]), one.submission(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn equal_passwords_have_different_hashes_on_different_posts() {
+        let one = keyed("one");
+        let (salt, other) = (new_salt(), new_salt());
+        assert_eq!(one.password(Some(&salt), "x"), one.password(Some(&salt), "x"));
+        assert_ne!(one.password(Some(&salt), "x"), one.password(Some(&other), "x"));
+        assert_ne!(one.password(Some(&salt), "x"), one.password(None, "x"));
+    }
+
+    #[test]
+    fn passwords_of_posts_without_a_salt_stay_what_they_are() {
+        let stored = STANDARD.encode(keyed("one").password(None, "x"));
+        assert_eq!(stored, "JTHlObvaZPMnpeizCEbXBNYgjoIlXXsNUfV1CMaK15c=");
     }
 
     #[test]

@@ -210,6 +210,25 @@ async fn a_browser_deletes_by_its_cookie_what_it_posted_and_nothing_else() -> Re
 }
 
 #[tokio::test]
+async fn the_database_does_not_tell_which_posts_have_one_password() -> Result<()> {
+    const POSTS: i64 = 5;
+    let _posting = COLLECTING.read().await;
+    let stack = BOARD.get().await?;
+    let visitor = Visitor::new(&stack.url())?;
+    let thread = thread(&visitor, "one password").await?;
+    for _ in 0..POSTS {
+        reply(&visitor, thread.no, "one password").await?;
+    }
+    let mut database = stack.database().await?;
+    let hashes: i64 = sqlx::query_scalar("select count(distinct password_hash) from post where thread_no = $1")
+        .bind(i32::try_from(thread.no)?)
+        .fetch_one(&mut database)
+        .await?;
+    assert_eq!(hashes, POSTS + 1, "different hashes of one password in a thread with {POSTS} replies");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_cannot_be_deleted_is_refused() -> Result<()> {
     let _posting = COLLECTING.read().await;
     let stack = BOARD.get().await?;

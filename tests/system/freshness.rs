@@ -16,6 +16,7 @@ use reqwest::{Method, StatusCode, header::HeaderMap};
 use triptych_tests::{Answer, Form, Visitor, http::Posted};
 
 use crate::board::{Board, LIMIT, SLUGS, find_post, json, number, posts, small_picture, text, thread_path};
+use crate::shared::without_token;
 
 const POSTERS: usize = 4;
 const POSTS_EACH: usize = 50;
@@ -375,7 +376,7 @@ fn lasting(headers: &HeaderMap) -> Vec<(String, String)> {
     let mut lasting: Vec<(String, String)> = headers
         .iter()
         .filter(|(name, _)| !passing.contains(&name.as_str()))
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| (name.to_string(), without_token(value)))
         .collect();
     lasting.sort();
     lasting

@@ -4,7 +4,7 @@
 //! then: the kernel ends its processes with ours, and the cleaner of temporary directories does the rest.
 
 use anyhow::{Context as _, Result, ensure};
-use reqwest::StatusCode;
+use reqwest::{StatusCode, header::HeaderValue};
 use serde_json::Value;
 use sqlx::PgConnection;
 use tokio::sync::OnceCell;
@@ -99,6 +99,15 @@ pub(crate) fn list<'a>(value: &'a Value, pointer: &str) -> Result<&'a [Value]> {
 /// One whole number from the database.
 pub(crate) async fn count(database: &mut PgConnection, query: &'static str) -> Result<i64> {
     sqlx::query_scalar(query).fetch_one(database).await.with_context(|| format!("cannot ask for {query}"))
+}
+
+/// The value of a header. Without that of a newcomer's token, which no two answers have in common.
+pub(crate) fn without_token(value: &HeaderValue) -> String {
+    let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+    match text.strip_prefix("triptych_token=") {
+        Some(rest) => format!("triptych_token={}", rest.trim_start_matches(|c: char| c.is_ascii_hexdigit())),
+        None => text,
+    }
 }
 
 /// Checks that an answer is a problem document (RFC 9457) with this status and code, complete and without a typo.

@@ -26,6 +26,8 @@ pub struct NewPost<'a> {
     pub html: &'a str,
     /// Keyed hash of the password that deletes it.
     pub password_hash: Option<&'a [u8]>,
+    /// What that was salted with.
+    pub password_salt: Option<&'a [u8]>,
     /// Keyed hash of the poster's address.
     pub address_hash: &'a [u8],
 }
@@ -33,8 +35,8 @@ pub struct NewPost<'a> {
 /// Writes a post and answers its number.
 pub async fn insert(connection: &mut PgConnection, post: &NewPost<'_>) -> Result<PostNo, Error> {
     let no = sqlx::query_scalar!(
-        "insert into post (no, thread_no, name, subject, sage, comment, html, password_hash, address_hash)
-         values (case when $2 then $1 else nextval('post_no')::integer end, $1, $3, $4, $5, $6, $7, $8, $9)
+        "insert into post (no, thread_no, name, subject, sage, comment, html, password_hash, password_salt, address_hash)
+         values (case when $2 then $1 else nextval('post_no')::integer end, $1, $3, $4, $5, $6, $7, $8, $9, $10)
          returning no",
         post.thread.0,
         post.opening,
@@ -44,6 +46,7 @@ pub async fn insert(connection: &mut PgConnection, post: &NewPost<'_>) -> Result
         post.comment,
         post.html,
         post.password_hash,
+        post.password_salt,
         post.address_hash,
     )
     .fetch_one(connection)
@@ -106,6 +109,8 @@ pub struct Deletable {
     pub thread: PostNo,
     /// Keyed hash of the password that deletes it.
     pub password_hash: Option<Vec<u8>>,
+    /// What that was salted with; posts that are older than salts have none.
+    pub password_salt: Option<Vec<u8>>,
 }
 
 /// Those of these posts that stand on a board, ascending.
@@ -115,7 +120,7 @@ pub async fn deletable(
     posts: &[PostNo],
 ) -> Result<Vec<Deletable>, Error> {
     let rows = sqlx::query!(
-        "select post.no, post.thread_no, post.password_hash
+        "select post.no, post.thread_no, post.password_hash, post.password_salt
          from (select distinct unnest($1::integer[]) as no) wanted
          join post using (no) join thread on thread.no = post.thread_no
          where thread.board_id = $2
@@ -129,6 +134,7 @@ pub async fn deletable(
         no: PostNo(row.no),
         thread: PostNo(row.thread_no),
         password_hash: row.password_hash,
+        password_salt: row.password_salt,
     });
     Ok(posts.collect())
 }

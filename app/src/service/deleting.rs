@@ -119,12 +119,46 @@ fn check(deletion: &Deletion, found: &[Deletable], hasher: &KeyedHasher) -> Resu
     if let Some(missing) = deletion.posts.iter().find(|no| !found.iter().any(|post| post.no == **no)) {
         return Err(Refusal::UnknownPost { no: *missing });
     }
-    let given = hasher.password(&deletion.password);
+    let is_right = |post: &Deletable| {
+        let given = hasher.password(post.password_salt.as_deref(), &deletion.password);
+        post.password_hash.as_deref().is_some_and(|hash| equal(hash, &given))
+    };
     // Every post is compared, so that the time says nothing about which one it was.
-    let wrong: Vec<PostNo> = found
-        .iter()
-        .filter(|post| !post.password_hash.as_deref().is_some_and(|hash| equal(hash, &given)))
-        .map(|post| post.no)
-        .collect();
+    let wrong: Vec<PostNo> = found.iter().filter(|post| !is_right(post)).map(|post| post.no).collect();
     wrong.first().map_or(Ok(()), |no| Err(Refusal::WrongPassword { no: *no }))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::domain::BoardId;
+    use crate::hashing::new_salt;
+
+    #[test]
+    fn posts_with_and_without_a_salt_are_deleted_by_their_password() {
+        let hasher = KeyedHasher::new(&SecretString::from("secret"));
+        let post = |no, salt: Option<[u8; 16]>| Deletable {
+            no: PostNo(no),
+            thread: PostNo(1),
+            password_hash: Some(hasher.password(salt.as_ref().map(|salt| &salt[..]), "right").to_vec()),
+            password_salt: salt.map(Vec::from),
+        };
+        let found = [post(1, None), post(2, Some(new_salt())), post(3, Some(new_salt()))];
+        let board = Board {
+            id: BoardId(1),
+            slug: "b".to_owned(),
+            title: String::new(),
+            description: String::new(),
+            locked: false,
+        };
+        let posts = found.iter().map(|post| post.no).collect();
+        let mut deletion = Deletion { board, posts, password: "right".to_owned(), pictures_only: false };
+        assert!(check(&deletion, &found, &hasher).is_ok());
+        for wrong in ["wrong", ""] {
+            wrong.clone_into(&mut deletion.password);
+            assert_eq!(check(&deletion, &found, &hasher).unwrap_err().code(), "wrong_password");
+        }
+    }
 }

@@ -20,7 +20,7 @@ use crate::db::submissions::Sent;
 use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, submissions, threads};
 use crate::domain::{Board, Destination, PostNo, PostText, Refusal};
 use crate::error::AppError;
-use crate::hashing::{Hash, KeyedHasher};
+use crate::hashing::{Hash, KeyedHasher, new_salt};
 use crate::markup;
 
 /// What a visitor has sent, read and checked as far as that is possible without looking at anything else.
@@ -34,8 +34,6 @@ pub struct Submission {
     pub text: PostText,
     /// Deletes the post later; empty for none.
     pub password: String,
-    /// The password was made up for this submission, and says nothing about who sent it.
-    pub password_is_new: bool,
     /// Hides the pictures.
     pub spoiler: bool,
     /// The pictures, in order.
@@ -114,12 +112,24 @@ impl Posting {
         ended.unwrap_or_else(|error| Err(AppError::Internal(format!("the posting task ended: {error}"))))
     }
 
+    /// A password for a browser that keeps none and has no token. It is made of what was sent and of what the browser
+    /// says of itself, so that a form that is sent twice gets the same one twice, and whichever answer arrives holds the
+    /// password of the post. Without a key nothing is ever sent twice, and the password is random.
+    #[must_use]
+    pub fn made_up_password(&self, submission: &Submission, browser: [&str; 2]) -> String {
+        let [agent, language] = browser.map(str::as_bytes);
+        match self.digest(submission, "") {
+            Some(digest) => self.hasher.made_up_password(&[&digest, agent, language]),
+            None => Uuid::new_v4().simple().to_string(),
+        }
+    }
+
     async fn run(&self, submission: &Submission) -> Result<Posted, AppError> {
-        let password = if submission.password_is_new { "" } else { &submission.password };
-        let digest = self.digest(submission, password);
-        // Before its first post a browser has no password: sent again, the same form comes with one.
-        let before = if password.is_empty() { None } else { self.digest(submission, "") };
-        if let Some(posted) = self.admit(submission, &[digest, before]).await? {
+        let digest = self.digest(submission, &submission.password);
+        // A program may have sent the same form without a password. So did newcomers to the release before this one,
+        // which runs beside it for a while.
+        let bare = if submission.password.is_empty() { None } else { self.digest(submission, "") };
+        if let Some(posted) = self.admit(submission, &[digest, bare]).await? {
             return Ok(posted);
         }
         let mut attempt = 1;
@@ -274,8 +284,8 @@ impl Posting {
             let at = located.get(&no)?;
             Some(format!("/{}/res/{}.html#{no}", at.board, at.thread))
         });
-        let password = Some(&submission.password).filter(|password| !password.is_empty());
-        let password = password.map(|password| self.hasher.password(password));
+        let salt = (!submission.password.is_empty()).then(new_salt);
+        let password = salt.map(|salt| self.hasher.password(Some(&salt), &submission.password));
         let new = posts::NewPost {
             thread,
             opening: replies.is_none(),
@@ -285,6 +295,7 @@ impl Posting {
             comment: &text.comment,
             html: &html,
             password_hash: password.as_ref().map(|hash| &hash[..]),
+            password_salt: salt.as_ref().map(|salt| &salt[..]),
             address_hash: &self.hasher.address(submission.address),
         };
         let no = posts::insert(transaction, &new).await.map_err(in_transaction)?;

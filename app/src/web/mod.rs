@@ -5,6 +5,7 @@
 
 mod answer;
 mod api;
+mod cookies;
 mod forms;
 mod health;
 mod http;

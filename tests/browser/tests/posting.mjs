@@ -37,6 +37,13 @@ async function newThread(page, comment, files) {
   return numberIn(page.url());
 }
 
+// Deletes a post on the open page without a password; answers the status.
+async function removePost(page, no) {
+  await page.getByLabel(`Select post ${no} for deletion`).check();
+  const [answer] = await Promise.all([page.waitForResponse((answer) => answer.request().method() === 'POST'), page.locator('#delete').getByRole('button').click()]);
+  return answer.status();
+}
+
 // Looks at an address until all replicas have answered; each in a browser that knows nothing yet.
 async function onEveryReplica(path, look) {
   const seen = new Set();
@@ -193,9 +200,7 @@ test('a browser deletes what it posted without a password, and nobody else can',
   const no = numberIn(page.url());
   const remove = async (page) => {
     await page.goto(`/b/res/${thread}.html`);
-    await page.getByLabel(`Select post ${no} for deletion`).check();
-    const [answer] = await Promise.all([page.waitForResponse((answer) => answer.request().method() === 'POST'), page.locator('#delete').getByRole('button').click()]);
-    return answer.status();
+    return removePost(page, no);
   };
   const stranger = await plainVisitor(browser);
   assert.equal(Math.floor((await remove(stranger)) / 100), 4);
@@ -249,16 +254,18 @@ async function slowAnswers(page) {
   return () => wait(0);
 }
 
-test('a double click on Post makes one post', async () => {
+test('a double click on Post makes one post, and who clicked deletes it', async () => {
   const page = await plainVisitor(browser);
   const comment = unique('Clicked twice');
   await startThread(page, comment);
   await page.getByRole('button', { name: 'Post' }).dblclick();
   await landed(page);
   await onEveryReplica('/b/catalog.html', async (page) => assert.equal(await page.getByText(comment).count(), 1));
+  assert.equal(await removePost(page, numberIn(page.url())), 303);
 });
 
-test('a second, impatient click on Post makes no second post', async () => {
+test('a second, impatient click on Post makes no second post, and who clicked deletes it', async () => {
+  // The first post of a newcomer, and the second one of somebody else.
   for (const start of [(page, comment) => startThread(page, comment), async (page, comment) => {
     await newThread(page, unique('Impatient'));
     await page.getByLabel('Comment').fill(comment);
@@ -281,6 +288,36 @@ test('a second, impatient click on Post makes no second post', async () => {
     await page.waitForLoadState();
     await onEveryReplica(new URL(page.url()).pathname, async (page) => assert.equal(await page.getByText(comment).count(), 1));
     await onEveryReplica('/b/', async (page) => assert.ok((await page.getByText(comment).count()) <= 1));
+    assert.equal(await removePost(page, numberIn(page.url())), 303);
+  }
+});
+
+test('two newcomers behind one address who say the same are two people, and reading tells nobody apart', async () => {
+  const thread = await newThread(await plainVisitor(browser), unique('For newcomers'));
+  const comment = unique('First!');
+  const newcomers = [await plainVisitor(browser), await plainVisitor(browser)];
+  const requests = [];
+  for (const page of newcomers) {
+    page.on('requestfinished', (request) => requests.push(request));
+    for (const path of ['/', '/b/', '/b/catalog.html', `/b/res/${thread}.html`]) await page.goto(path);
+    await page.getByLabel('Comment').fill(comment);
+  }
+  const cookies = async () => [...new Set((await Promise.all(requests.splice(0).map((request) => request.allHeaders()))).map((headers) => headers.cookie))];
+  assert.deepEqual((await cookies()).sort(), ['triptych_has_token=1', undefined], 'what readers send is the same for all of them');
+  const numbers = [];
+  for (const page of newcomers) {
+    await send(page);
+    await landed(page);
+    numbers.push(numberIn(page.url()));
+  }
+  const tokens = (await cookies()).filter((cookies) => cookies?.includes('triptych_token='));
+  assert.equal(tokens.length, 2, 'each posts with a token of their own');
+  assert.notEqual(numbers[0], numbers[1]);
+  for (const [others, status] of [[1, 403], [0, 303]]) {
+    for (const [turn, page] of newcomers.entries()) {
+      await page.goto(`/b/res/${thread}.html`);
+      assert.equal(await removePost(page, numbers[(turn + others) % 2]), status);
+    }
   }
 });
 

@@ -4,12 +4,12 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::posting::PASSWORD_COOKIE;
 use super::reader;
 use crate::domain::{PostNo, Refusal};
 use crate::error::AppError;
 use crate::service::deleting::{self, Deletion};
 use crate::state::AppState;
+use crate::web::cookies;
 use crate::web::http::caching::CachePolicy;
 use crate::web::http::negotiation::wants_json;
 use crate::web::http::origin;
@@ -40,10 +40,8 @@ pub(crate) async fn delete(
         .map(|number| number.trim().parse().map(PostNo).map_err(|_| Refusal::BadPostNumber))
         .collect::<Result<_, _>>()?;
     let typed = form.field("pwd");
-    let password = match request.cookie(PASSWORD_COOKIE) {
-        Some(cookie) if typed.is_empty() => cookie.value().to_owned(),
-        _ => typed.to_owned(),
-    };
+    let kept = if typed.is_empty() { cookies::password(&request) } else { None };
+    let password = kept.unwrap_or(typed).to_owned();
     let deletion = Deletion { board, posts, password, pictures_only: form.ticked("file_only") };
     let left = deleting::delete(&state.pool, &state.hasher, &deletion).await?;
     let (posts, pictures_only) = (&deletion.posts, deletion.pictures_only);

@@ -1,11 +1,8 @@
 //! `POST /{board}/post`
 
-use actix_web::cookie::time::Duration;
-use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::header::{HeaderName, LOCATION};
+use actix_web::http::header::{ACCEPT_LANGUAGE, HeaderName, LOCATION, USER_AGENT};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::reader::{self, Form};
 use crate::domain::{Destination, Draft, PostNo, PostText, Refusal};
@@ -13,6 +10,7 @@ use crate::error::AppError;
 use crate::metrics::PostLabels;
 use crate::service::posting::{Posted, Submission};
 use crate::state::AppState;
+use crate::web::cookies;
 use crate::web::http::caching::CachePolicy;
 use crate::web::http::negotiation::{header, wants_json};
 use crate::web::http::{client_address, origin};
@@ -20,10 +18,15 @@ use crate::web::layers::errors;
 use crate::web::lookup;
 use crate::web::pages::error::{self, RefusedPost};
 
-/// Holds the password of everything that one browser posts without naming one.
-pub(crate) const PASSWORD_COOKIE: &str = "triptych_password";
 /// The most bytes that a password or a key may have.
 const SHORT_TEXT: usize = 200;
+
+/// A post that was made, or had been before.
+struct Made {
+    posted: Posted,
+    /// What deletes it, for a browser that does not keep this password yet.
+    new_password: Option<String>,
+}
 
 /// What a program gets.
 #[derive(Debug, Serialize)]
@@ -49,17 +52,17 @@ pub(crate) async fn post(
         spoiler: form.ticked("spoiler"),
     };
     let destination = destination(&form);
-    let (password, is_new) = password(&request, &form);
     let done = match &destination {
-        Ok(destination) => submit(&request, &state, &slug, &mut form, &draft, *destination, (&password, is_new)).await,
+        Ok(destination) => submit(&request, &state, &slug, &mut form, &draft, *destination).await,
         Err(refusal) => Err(refusal.clone().into()),
     };
     count(&state, &slug, &done);
-    if let Ok(Posted { no, thread, repeated }) = done {
-        tracing::info!(board = *slug, no = no.0, thread = thread.0, repeated, "posted");
-    }
     match done {
-        Ok(posted) => Ok(answer(&request, &state, &slug, posted, is_new.then_some(password))),
+        Ok(made) => {
+            let Posted { no, thread, repeated } = made.posted;
+            tracing::info!(board = *slug, no = no.0, thread = thread.0, repeated, "posted");
+            Ok(answer(&request, &state, &slug, &made))
+        }
         Err(error) if wants_json(&request) => Err(error),
         Err(error) => {
             let thread = match destination {
@@ -81,8 +84,7 @@ async fn submit(
     form: &mut Form,
     draft: &Draft,
     destination: Destination,
-    (password, password_is_new): (&str, bool),
-) -> Result<Posted, AppError> {
+) -> Result<Made, AppError> {
     origin::check(request, state.config.public_url.as_ref())?;
     if let Some(problem) = form.problem.take() {
         return Err(problem);
@@ -94,7 +96,8 @@ async fn submit(
         Err(_) => lookup::board(state, slug).await?.0,
     };
     let text = PostText::new(draft, &state.config.posts)?;
-    if password.len() > SHORT_TEXT {
+    let held = held_password(request, form);
+    if held.as_ref().is_some_and(|(password, _)| password.len() > SHORT_TEXT) {
         return Err(Refusal::PasswordTooLong { most: SHORT_TEXT }.into());
     }
     match destination {
@@ -106,19 +109,25 @@ async fn submit(
         }
         _ => {}
     }
-    let submission = Submission {
+    let mut submission = Submission {
         board,
         destination,
         text,
-        password: password.to_owned(),
-        password_is_new,
+        password: String::new(),
         spoiler: draft.spoiler,
         uploads: std::mem::take(&mut form.uploads),
         key: key(request, form),
         address: client_address::of(request, &state.config.trusted_proxies),
         memory: form.memory.take(),
     };
-    state.posting.post(submission).await
+    let (password, is_new) = held.unwrap_or_else(|| {
+        // Tells newcomers behind one address apart, as far as that is possible without a cookie.
+        let browser = [header(request, USER_AGENT), header(request, ACCEPT_LANGUAGE)];
+        (state.posting.made_up_password(&submission, browser), true)
+    });
+    submission.password.clone_from(&password);
+    let posted = state.posting.post(submission).await?;
+    Ok(Made { posted, new_password: is_new.then_some(password) })
 }
 
 /// `resto`: absent, empty or 0 opens a thread.
@@ -141,41 +150,25 @@ fn key(request: &HttpRequest, form: &Form) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The password that deletes the post, and whether it was made up just now. One that was typed wins over the one
-/// that this browser has; a program that sends neither gets none.
-fn password(request: &HttpRequest, form: &Form) -> (String, bool) {
+/// The password that deletes the post, and whether the browser is to be told to keep it. What was typed wins over what
+/// this browser keeps, and a program that sends neither gets none. `None`: a browser that keeps nothing, because it takes
+/// no cookies or has kept the page itself for longer than the token that came with it.
+fn held_password(request: &HttpRequest, form: &Form) -> Option<(String, bool)> {
     let typed = form.field("pwd");
     if !typed.is_empty() || wants_json(request) {
-        return (typed.to_owned(), false);
+        return Some((typed.to_owned(), false));
     }
-    match request.cookie(PASSWORD_COOKIE) {
-        Some(cookie) if (8..=SHORT_TEXT).contains(&cookie.value().len()) => (cookie.value().to_owned(), false),
-        _ => (Uuid::new_v4().simple().to_string(), true),
-    }
+    let kept = cookies::password(request).map(|password| (password.to_owned(), false));
+    kept.or_else(|| cookies::token(request).map(|token| (token.to_owned(), true)))
 }
 
-fn answer(
-    request: &HttpRequest,
-    state: &AppState,
-    slug: &str,
-    posted: Posted,
-    new_password: Option<String>,
-) -> HttpResponse {
+fn answer(request: &HttpRequest, state: &AppState, slug: &str, made: &Made) -> HttpResponse {
+    let posted = made.posted;
     let url = format!("/{slug}/res/{}.html#{}", posted.thread, posted.no);
     let mut answer = if wants_json(request) { HttpResponse::Created() } else { HttpResponse::SeeOther() };
     answer.insert_header((LOCATION, url.as_str())).insert_header(CachePolicy::Never.header());
-    if let Some(password) = new_password {
-        let secure = state.config.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
-        answer.cookie(
-            Cookie::build(PASSWORD_COOKIE, password)
-                .path("/")
-                .http_only(true)
-                // Another site cannot make a browser delete with it.
-                .same_site(SameSite::Strict)
-                .secure(secure)
-                .max_age(Duration::days(365))
-                .finish(),
-        );
+    if let Some(password) = &made.new_password {
+        cookies::keep_password(&mut answer, password, state.config.public_url.as_ref());
     }
     if wants_json(request) {
         let resto = if posted.no == posted.thread { 0 } else { posted.thread.0 };
@@ -185,9 +178,9 @@ fn answer(
     }
 }
 
-fn count(state: &AppState, slug: &str, done: &Result<Posted, AppError>) {
+fn count(state: &AppState, slug: &str, done: &Result<Made, AppError>) {
     let outcome = match done {
-        Ok(Posted { repeated: true, .. }) => "repeated",
+        Ok(Made { posted: Posted { repeated: true, .. }, .. }) => "repeated",
         Ok(_) => "created",
         Err(error) => error.code(),
     };

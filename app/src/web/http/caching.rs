@@ -7,6 +7,8 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderName};
 pub(crate) enum CachePolicy {
     /// May be kept, and has to be asked for again every time.
     Revalidate,
+    /// The same, but it holds something for one visitor: nobody but their browser may keep it.
+    RevalidatePrivately,
     /// What is under this address stays what it is, and is nobody's secret: a year, without asking again.
     Immutable,
     /// The same for a browser. A cache that many share asks again after half a minute, so that a deleted picture is gone
@@ -25,6 +27,7 @@ impl CachePolicy {
     pub(crate) fn header(self) -> (HeaderName, &'static str) {
         let value = match self {
             Self::Revalidate => "no-cache",
+            Self::RevalidatePrivately => "private, no-cache",
             Self::Immutable => "public, max-age=31536000, immutable",
             Self::Picture => "public, max-age=31536000, immutable, s-maxage=30",
             Self::LongRedirect => "public, max-age=3600",

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{form, form_key, html, layout, redirect};
+use super::{form, form_key, html, layout, redirect, with_token};
 use crate::domain::Draft;
 use crate::error::AppError;
 use crate::live::PageKey;
@@ -41,7 +41,7 @@ async fn numbered(request: &HttpRequest, state: &State, slug: String, page: u32)
         Ok((read.version, read))
     };
     let for_page = state.clone();
-    answer::kept(request, state, PageKey::Index(board.id, page), &version, load, move |version, read| {
+    let answer = answer::kept(request, state, PageKey::Index(board.id, page), &version, load, move |version, read| {
         let board = read.boards.find(&slug)?;
         let key = form_key(&for_page, &format!("{slug}/{page}"), version);
         html(&IndexPage {
@@ -52,8 +52,8 @@ async fn numbered(request: &HttpRequest, state: &State, slug: String, page: u32)
             pages: read.content.pages,
             form: form(&for_page, board, None, &Draft::default(), key, false),
         })
-    })
-    .await
+    });
+    Ok(with_token(request, state, &board.slug, answer.await?))
 }
 
 pub(crate) async fn moved(slug: web::Path<String>) -> HttpResponse {

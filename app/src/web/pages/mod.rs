@@ -6,11 +6,12 @@ pub(crate) mod home;
 pub(crate) mod index;
 pub(crate) mod thread;
 
-use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use uuid::Uuid;
 
+use super::cookies;
 use super::http::caching::CachePolicy;
 use super::views::{Layout, PostForm};
 use crate::db::versions::Version;
@@ -40,6 +41,14 @@ fn form<'a>(
 /// The key of the form on a page at a version.
 fn form_key(state: &AppState, page: &str, version: &Version) -> Uuid {
     state.hasher.form_key(page, &version.stamp().to_string())
+}
+
+/// Completes the answer with a page that has a form: whoever has not posted yet gets a token to post with.
+fn with_token(request: &HttpRequest, state: &AppState, slug: &str, mut page: HttpResponse) -> HttpResponse {
+    if state.boards.last_known().find(slug).is_ok_and(|board| !board.locked) {
+        cookies::hand_out_token(request, &mut page, slug, state.config.public_url.as_ref());
+    }
+    page
 }
 
 /// Renders a template.

@@ -3,7 +3,7 @@
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{form, form_key, html, layout, redirect};
+use super::{form, form_key, html, layout, redirect, with_token};
 use crate::domain::{Draft, PostNo};
 use crate::error::AppError;
 use crate::live::PageKey;
@@ -29,16 +29,16 @@ pub(crate) async fn thread(
         let read = reading::thread(&pool, no, Backlinks::Included).await?.ok_or_else(|| no_thread(no))?;
         Ok((read.version, read))
     };
-    let for_page = state.clone();
-    answer::kept(&request, &state, PageKey::Thread(no), &version, load, move |version, read| {
-        let (board, posts) = (read.boards.find(&slug)?, &read.content);
+    let (for_page, on_board) = (state.clone(), slug.clone());
+    let answer = answer::kept(&request, &state, PageKey::Thread(no), &version, load, move |version, read| {
+        let (board, posts) = (read.boards.find(&on_board)?, &read.content);
         let closed = posts.thread.locked || posts.thread.archived || board.locked;
         let draft = Draft::default();
-        let key = form_key(&for_page, &format!("{slug}/res/{no}"), version);
+        let key = form_key(&for_page, &format!("{on_board}/res/{no}"), version);
         let form = (!closed).then(|| form(&for_page, board, Some(no), &draft, key, true));
         html(&ThreadPage { layout: layout(&for_page, &read.boards), board, posts, form })
-    })
-    .await
+    });
+    Ok(with_token(&request, &state, &slug, answer.await?))
 }
 
 /// Somebody may have followed the number of a reply, or named the wrong board.
