@@ -61,6 +61,14 @@ pub async fn configure(connection: &mut PgConnection, boards: &[BoardSettings]) 
     Ok(changed)
 }
 
+/// Keeps everybody else from changing what stands on a board until the transaction ends.
+async fn lock(connection: &mut PgConnection, board: BoardId) -> Result<(), Error> {
+    sqlx::query_scalar!("select board_id from board_state where board_id = $1 for update", board.0)
+        .fetch_one(connection)
+        .await
+        .map(drop)
+}
+
 /// Says what face replicas give to pages from now on. If it is another one than before, every page has changed.
 pub async fn show_face(connection: &mut PgConnection, face: &str) -> Result<(), Error> {
     sqlx::query!(
@@ -91,6 +99,7 @@ pub struct Change {
 /// Marks a board as changed, and answers whether it is locked. Takes the row that every post of the board needs, so
 /// this comes last in a transaction.
 pub async fn touch(connection: &mut PgConnection, board: BoardId, change: Change) -> Result<bool, Error> {
+    lock(connection, board).await?;
     sqlx::query_scalar!(
         "update board_state as state
          set version = version + 1, changed_at = clock_timestamp(),

@@ -2,6 +2,11 @@
 //!
 //! Functions take a connection and never begin or end a transaction: that belongs to `service`, which alone knows
 //! what must happen together. Must not know HTTP, pages or the blob store.
+//!
+//! **Lock first, then read.** A statement sees what was committed before it began. One that waits for a lock goes on
+//! with the newest version of the row that it waited for, and with everything else as it was before the wait: joined
+//! tables, subqueries, rows it found. So whatever decides under a lock takes the lock in one statement and reads what it
+//! decides by in the next one.
 
 pub mod attachments;
 pub mod blobs;

@@ -216,7 +216,9 @@ impl Posting {
         if let Some(digest) = digest
             && !submissions::claim(&mut transaction, digest).await.map_err(in_transaction)?
         {
-            let sent = submissions::find(&mut transaction, digest).await?.unwrap_or(Sent::Deleted);
+            let sent = submissions::find(&mut transaction, digest).await?;
+            // Forgotten since, because it was sent long ago; the next attempt claims it.
+            let sent = sent.ok_or_else(|| Failure::Again(AppError::busy()))?;
             return Ok((repeated(sent)?, Vec::new()));
         }
         let stored = store_blobs(&mut transaction, pictures).await?;
