@@ -64,6 +64,7 @@ impl AppError {
                 RefusalKind::UnsupportedMedia => 415,
                 RefusalKind::Invalid => 422,
                 RefusalKind::Unavailable => 503,
+                RefusalKind::Exhausted => 507,
             },
             Self::Unavailable { .. } | Self::OutcomeUnknown(_) => 503,
             Self::Internal(_) => 500,
@@ -93,6 +94,7 @@ impl AppError {
             415 => "Not a picture we can show",
             422 => "Something is missing or wrong",
             503 => "Back in a moment",
+            507 => "No room for more",
             _ => "Something went wrong",
         }
     }

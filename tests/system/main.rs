@@ -14,6 +14,7 @@ mod harness;
 mod idempotence;
 mod identical;
 mod kill;
+mod last_numbers;
 mod locks;
 mod media_routes;
 mod migrate_waits;

@@ -180,3 +180,9 @@ pub fn cause(error: &MigrateError) -> String {
 pub fn is_conflict(error: &Error) -> bool {
     matches!(error, Error::Database(error) if error.code().is_some_and(|code| code.starts_with("40")))
 }
+
+/// Whether a sequence has given its last number.
+#[must_use]
+pub fn is_exhausted(error: &Error) -> bool {
+    matches!(error, Error::Database(error) if error.code().is_some_and(|code| code == "2200H"))
+}

@@ -19,6 +19,8 @@ pub enum RefusalKind {
     Invalid,
     /// May work a little later (503).
     Unavailable,
+    /// There is no room for it, now or later (507).
+    Exhausted,
 }
 
 /// A refusal with its stable code and its words.
