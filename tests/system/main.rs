@@ -26,4 +26,5 @@ mod rolling;
 mod scripts;
 mod servers;
 mod shared;
+mod silence;
 mod smoke;

@@ -34,7 +34,8 @@ pub async fn collect(pool: &PgPool, store: &Store, grace: Duration, now: DateTim
     collected.submissions = submissions::forget(&mut connection, SUBMISSIONS_KEPT.as_secs_f64()).await?;
     drop(connection);
     loop {
-        let mut transaction = pool.begin().await?;
+        let mut connection = pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
         let unused = blobs::lock_unused(&mut transaction, grace.as_secs_f64()).await?;
         if unused.is_empty() {
             break;

@@ -8,7 +8,8 @@ use crate::error::AppError;
 /// whether anything changed. Any number of replicas may do this at once.
 pub async fn configure_boards(pool: &PgPool, wanted: &[BoardSettings]) -> Result<bool, AppError> {
     let configured = async {
-        let mut transaction = pool.begin().await?;
+        let mut connection = pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
         let changed = boards::configure(&mut transaction, wanted).await?;
         transaction.commit().await?;
         Ok(changed)

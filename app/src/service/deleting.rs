@@ -68,7 +68,8 @@ pub async fn delete(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Result
 }
 
 async fn delete_once(pool: &PgPool, keyed: &Keyed, deletion: &Deletion) -> Result<Option<PostNo>, Failure> {
-    let mut transaction = pool.begin().await?;
+    let mut connection = pool.acquire().await?;
+    let mut transaction = connection.begin().await?;
     // Before anything is locked, so that who guesses passwords holds up nobody.
     check(deletion, &posts::deletable(&mut transaction, deletion.board.id, &deletion.posts).await?, keyed)?;
     // All threads before the first post: whoever replies holds a thread while it waits for a post that it quotes.

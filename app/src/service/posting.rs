@@ -212,7 +212,8 @@ impl Posting {
     ) -> Result<(Posted, Vec<Uuid>), Failure> {
         let permit = tokio::time::timeout(LONGEST_WAIT, self.writers.acquire());
         let Ok(Ok(_permit)) = permit.await else { return Err(Failure::Final(AppError::overloaded())) };
-        let mut transaction = self.pool.begin().await?;
+        let mut connection = self.pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
         if let Some(digest) = digest
             && !submissions::claim(&mut transaction, digest).await.map_err(in_transaction)?
         {

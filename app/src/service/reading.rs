@@ -27,7 +27,8 @@ pub struct Home {
 /// Reads the home page.
 pub async fn home(pool: &PgPool) -> Result<Home, AppError> {
     let read = async {
-        let mut snapshot = db::snapshot(pool).await?;
+        let mut connection = pool.acquire().await?;
+        let mut snapshot = connection.snapshot().await?;
         let totals = boards::totals(&mut snapshot).await?;
         let newest = attachments::newest(&mut snapshot, NEWEST_PICTURES).await?;
         Ok(Home { totals, newest })
@@ -48,7 +49,8 @@ pub struct IndexPage {
 pub async fn index(pool: &PgPool, board: BoardId, page: u32, limits: BoardLimits) -> Result<IndexPage, AppError> {
     let per_page = i64::from(limits.threads_per_page);
     let read = async {
-        let mut snapshot = db::snapshot(pool).await?;
+        let mut connection = pool.acquire().await?;
+        let mut snapshot = connection.snapshot().await?;
         let count = threads::count(&mut snapshot, board).await?;
         // There may be a few more threads than pages: one that could not be archived because somebody replied to it,
         // or many, when the number of pages was lowered. They are archived with the next new thread.
@@ -63,7 +65,8 @@ pub async fn index(pool: &PgPool, board: BoardId, page: u32, limits: BoardLimits
 /// Reads every live thread of a board in bump order, each with this many of its last replies.
 pub async fn live_threads(pool: &PgPool, board: BoardId, replies: i64) -> Result<Vec<ThreadPosts>, AppError> {
     let read = async {
-        let mut snapshot = db::snapshot(pool).await?;
+        let mut connection = pool.acquire().await?;
+        let mut snapshot = connection.snapshot().await?;
         let listed = threads::list(&mut snapshot, board, 0, i64::MAX).await?;
         posts::previews(&mut snapshot, listed, replies).await
     };
@@ -73,7 +76,8 @@ pub async fn live_threads(pool: &PgPool, board: BoardId, replies: i64) -> Result
 /// Reads a thread with every reply.
 pub async fn thread(pool: &PgPool, no: PostNo) -> Result<Option<ThreadPosts>, AppError> {
     let read = async {
-        let mut snapshot = db::snapshot(pool).await?;
+        let mut connection = pool.acquire().await?;
+        let mut snapshot = connection.snapshot().await?;
         match threads::find(&mut snapshot, no).await? {
             Some(thread) => posts::whole_thread(&mut snapshot, thread).await,
             None => Ok(None),
