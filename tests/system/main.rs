@@ -22,6 +22,7 @@ mod migrations;
 mod nginx;
 mod outages;
 mod overload;
+mod read_only;
 mod rolling;
 mod scripts;
 mod servers;

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub type Error = sqlx::Error;
 
 /// Whether the same request may succeed if it is sent again a little later: the database could not be reached, is
-/// shutting down or starting up, took too long, or chose this transaction as the victim of a deadlock.
+/// shutting down or starting up, takes no writes, took too long, or chose this transaction as the victim of a deadlock.
 #[must_use]
 pub fn is_passing(error: &Error) -> bool {
     match error {
@@ -19,9 +19,10 @@ pub fn is_passing(error: &Error) -> bool {
         | Error::WorkerCrashed => true,
         Error::Database(error) => error.code().is_some_and(|code| {
             // Classes 08 (connection), 40 (roll-back), 53 (resources), 57 (operator intervention), 55P03 (lock not
-            // available), and 25P03 (a transaction stood still for too long: its replica was frozen); PostgreSQL
-            // manual, appendix A.
-            ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)) || matches!(&*code, "55P03" | "25P03")
+            // available), 25P03 (a transaction stood still for too long: its replica was frozen), and 25006 (read-only:
+            // after a failover this server is no longer the primary); PostgreSQL manual, appendix A.
+            ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
+                || matches!(&*code, "55P03" | "25P03" | "25006")
         }),
         _ => false,
     }

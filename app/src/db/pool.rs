@@ -77,7 +77,8 @@ impl PgPool {
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(Duration::from_mins(5))
-            // Its own test has no limit; this one does the same.
+            .after_connect(|connection, _| Box::pin(refuse_standby(connection)))
+            // Its own test has no limit; this one does the same and more.
             .test_before_acquire(false)
             .before_acquire(move |connection, about| {
                 let last_silence = Arc::clone(&last_silence);
@@ -175,9 +176,18 @@ async fn is_usable(connection: &mut PgConnection, idle: Duration, silent: &LastS
     if silent.was_after(Instant::now().checked_sub(idle)) {
         return Ok(false);
     }
-    let Ok(answer) = tokio::time::timeout(ANSWER_TIMEOUT, connection.ping()).await else {
+    let read_only = sqlx::query_scalar!(r#"select current_setting('transaction_read_only')::boolean as "read_only!""#)
+        .fetch_one(connection);
+    let Ok(read_only) = tokio::time::timeout(ANSWER_TIMEOUT, read_only).await else {
         silent.remember();
         return Err(silence(ANSWER_TIMEOUT));
     };
-    answer.map(|()| true)
+    // A server that took writes and takes none now is no longer the primary: a new connection finds the one that is.
+    Ok(!read_only?)
+}
+
+/// A page that is read from a standby may be older than what was already acknowledged.
+async fn refuse_standby(connection: &mut PgConnection) -> Result<(), Error> {
+    let standby = sqlx::query_scalar!(r#"select pg_is_in_recovery() as "standby!""#).fetch_one(connection).await?;
+    if standby { Err(std::io::Error::other("this server is a standby").into()) } else { Ok(()) }
 }
