@@ -1,6 +1,6 @@
 //! `triptych migrate` waits for what may still come up, says at once what will not, and names the one that is missing.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use triptych_tests::{
@@ -9,10 +9,15 @@ use triptych_tests::{
     scratch::Scratch,
 };
 
-use crate::{board::wait_until, servers::Servers};
+use crate::{
+    board::wait_until,
+    servers::{Holder, Servers},
+};
 
 /// Longer than any test takes: what must not be waited for is not waited for.
 const FOR_EVER: (&str, &str) = ("TRIPTYCH_MIGRATE_WAIT", "1h");
+/// How long a statement of a migration waits for a lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A migration that runs beside the test.
 struct Migrating {
@@ -111,5 +116,35 @@ async fn servers_that_come_up_late_are_waited_for() -> Result<()> {
     servers.postgres.start().await?;
     migrating.says("the S3 server at http").await?;
     servers.s3.start().await?;
+    migrating.succeeds().await
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_others_and_lets_nobody_wait_for_it() -> Result<()> {
+    let servers = Servers::start().await?;
+    // What the migration needs is held by a long transaction. Whoever needs the same from now on would wait for both.
+    let holder = Holder::begin(&servers, "create table board ()").await?;
+    let migrating = Migrating::start(&servers)?;
+    migrating.says("lock timeout").await?;
+    migrating.says("trying again").await?;
+    // The lock by which migrations take turns: the only advisory one.
+    let key =
+        "select coalesce(max(classid::bigint << 32 | objid::bigint), 0) from pg_locks where locktype = 'advisory'";
+    let turn = Cell::new(0);
+    wait_until("the migration takes its turn again", || async {
+        turn.set(servers.count(key).await?);
+        Ok(turn.get() != 0)
+    })
+    .await?;
+    holder.roll_back().await?;
+    migrating.succeeds().await?;
+
+    // Nobody waits behind one who waits for its turn, and the one before may take minutes.
+    let before = Holder::begin(&servers, &format!("select pg_advisory_xact_lock({})", turn.get())).await?;
+    let migrating = Migrating::start(&servers)?;
+    servers.wait_for_waiting(1).await?;
+    tokio::time::sleep(LOCK_TIMEOUT * 2).await;
+    ensure!(!migrating.log().contains("lock timeout"), "it did not wait for its turn:\n{}", migrating.log());
+    before.commit().await?;
     migrating.succeeds().await
 }

@@ -27,12 +27,17 @@ fn migrations() -> Migrator {
 /// # Errors
 /// A migration that failed (it is rolled back), or that was changed after it had been applied.
 pub async fn migrate(url: &SecretString) -> Result<(), MigrateError> {
-    // A connection of its own, without the pool's time limits: an index may take minutes, and so may waiting for
-    // the replica that came first.
+    // A connection of its own, without the pool's time limits: an index may take minutes.
     let options = url.expose_secret().parse::<PgConnectOptions>()?.application_name("triptych migrate");
     // A network that swallows packets would hold this for minutes, in which nobody is told anything.
     let mut connection = within(CONNECT_TIMEOUT, options.connect()).await?;
-    migrations().run(&mut connection).await?;
+    // The replica that came first may take minutes too, and nobody waits behind those who wait here.
+    connection.lock().await?;
+    // But whoever needs a table waits behind a migration that waits for the same table, and that may be behind a
+    // transaction of hours. So it gives up before they do (after two seconds), and is tried again.
+    sqlx::query("set lock_timeout = '1s'").execute(&mut connection).await?;
+    migrations().set_locking(false).run(&mut connection).await?;
+    // Ends the session, and with it the lock.
     connection.close().await?;
     Ok(())
 }
