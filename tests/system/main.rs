@@ -29,3 +29,4 @@ mod servers;
 mod shared;
 mod silence;
 mod smoke;
+mod unknown_rows;

@@ -1,5 +1,6 @@
 //! What an error of the database means for whoever asked.
 
+use std::fmt::{Debug, Display};
 use std::io;
 use std::time::Duration;
 
@@ -47,4 +48,10 @@ fn has_code(error: &Error, is: impl Fn(&str) -> bool) -> bool {
 /// Nobody answered for so long.
 pub(super) fn silence(limit: Duration) -> Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs())).into()
+}
+
+/// A value that this version cannot read, in a row of a later one. `column` is named with its table.
+pub(super) fn unreadable(column: &str, row: impl Display, value: impl Debug) -> Error {
+    let source = format!("this version does not know {value:?}, which is in the row {row}");
+    Error::ColumnDecode { index: column.to_owned(), source: source.into() }
 }
