@@ -51,6 +51,15 @@ impl AppError {
         .into()
     }
 
+    /// Every post number is given. Not 503, which asks to come back in a moment: 507 says that the server has no room,
+    /// and that nothing should be sent again by itself (RFC 4918, section 11.5).
+    #[must_use]
+    pub fn post_numbers_exhausted() -> Self {
+        let detail = "This site has given every post number that it has. Nobody can post any more; \
+                      what was posted can be read.";
+        Refusal::new(RefusalKind::Exhausted, "post_numbers_exhausted", detail).into()
+    }
+
     /// The status that the edge answers with.
     #[must_use]
     pub fn status(&self) -> u16 {

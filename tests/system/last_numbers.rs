@@ -1,13 +1,76 @@
-//! Numbers that end: those of boards, of which no start of a pod may use up any.
+//! Numbers that end: those of posts, which clients read into an int32, and those of boards, of which no start of a pod
+//! may use up any.
 
 use anyhow::{Context as _, Result, ensure};
+use reqwest::StatusCode;
+use triptych_tests::{
+    Form, Replica, Visitor,
+    http::{HTML, JSON},
+};
 
-use crate::servers::{Holder, Servers};
+use crate::{
+    board::{find_post, json, metric, small_picture, thread_path},
+    servers::{Holder, Servers, refused},
+    shared::check_error_page,
+};
 
+const LAST_POST: i64 = 2_147_483_647;
 const LAST_BOARD: i64 = 32_767;
+
+/// A metric that is a whole number.
+async fn number(replica: &Replica, name: &str) -> Result<i64> {
+    Ok(format!("{:.0}", metric(replica, name).await?).parse()?)
+}
 
 /// The migration that mends the sequence of board ids.
 const MENDING: &str = "20261126000001";
+
+#[tokio::test]
+async fn the_last_post_number_is_given_and_then_everybody_is_told() -> Result<()> {
+    let servers = Servers::start().await?;
+    servers.migrate(&[]).await?;
+    let replica = servers.replica(&[]).await?;
+    let site = Visitor::new(&replica.url())?;
+    let thread = site.must_post("b", &Form::thread("the last thread").picture(&small_picture(1)?)).await?.no;
+    assert_eq!(number(&replica, "triptych_post_number").await?, thread, "the newest number");
+    assert_eq!(number(&replica, "triptych_post_number_limit").await?, LAST_POST);
+
+    servers.execute(&format!("select setval('post_no', {})", LAST_POST - 1)).await?;
+    let last = site.must_post("b", &Form::reply(thread, "the last reply")).await?;
+    assert_eq!(last.no, LAST_POST);
+    let document = json(&site.get(&thread_path(&last, "json")).await?)?;
+    ensure!(find_post(&document, last.no).is_some(), "the last reply is not in its thread");
+
+    let objects = servers.s3.keys("").await?;
+    for form in [Form::reply(thread, "one too many"), Form::thread("one too many").picture(&small_picture(2)?)] {
+        // Not to be sent again by itself: it will not work in two seconds either.
+        let answer = site.accepting(JSON).post("b", &form).await?;
+        refused(&answer, 507, "post_numbers_exhausted")?;
+        assert_eq!(answer.header("Retry-After"), "");
+        let page = site.accepting(HTML).post("b", &form).await?;
+        check_error_page(&page, 507)?;
+        let typed = page.texts("textarea[name=com]")?;
+        ensure!(typed.iter().any(|typed| typed.trim() == "one too many"), "what was typed is lost: {typed:?}");
+    }
+    assert_eq!(servers.s3.keys("").await?, objects, "objects: those of the refused posts were taken back");
+    assert_eq!(servers.count("select count(*) from post").await?, 2, "posts");
+    site.get(&thread_path(&last, "html")).await?.expect(StatusCode::OK)?;
+    assert_eq!(number(&replica, "triptych_post_number").await?, LAST_POST);
+    ensure!(replica.log().contains("post_no"), "the log does not tell the operator:\n{}", replica.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_number_of_the_newest_post_is_told_while_postgres_is_away() -> Result<()> {
+    let servers = Servers::start().await?;
+    servers.migrate(&[]).await?;
+    servers.execute("select setval('post_no', 4711)").await?;
+    let replica = servers.replica(&[]).await?;
+    assert_eq!(number(&replica, "triptych_post_number").await?, 4711);
+    servers.postgres.stop().await?;
+    assert_eq!(number(&replica, "triptych_post_number").await?, 4711);
+    Ok(())
+}
 
 /// A list of the three usual boards and some more.
 fn with(more: &[&str]) -> String {

@@ -13,6 +13,7 @@ pub mod blobs;
 pub mod boards;
 mod error;
 mod pool;
+pub mod post_numbers;
 pub mod posts;
 mod schema;
 pub mod submissions;

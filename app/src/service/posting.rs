@@ -102,7 +102,14 @@ impl<E: Into<AppError>> From<E> for Failure {
 }
 
 fn in_transaction(error: db::Error) -> Failure {
-    if db::is_conflict(&error) { Failure::Again(error.into()) } else { Failure::Final(error.into()) }
+    if db::is_conflict(&error) {
+        Failure::Again(error.into())
+    } else if db::is_exhausted(&error) {
+        tracing::error!(%error, "nobody can post any more");
+        Failure::Final(AppError::post_numbers_exhausted())
+    } else {
+        Failure::Final(error.into())
+    }
 }
 
 impl Posting {

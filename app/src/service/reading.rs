@@ -1,9 +1,12 @@
 //! What pages are made of. Each function sees one moment of the database, so that no page shows half of a change, and
 //! gives up on a database that does not answer.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use crate::config::BoardLimits;
+use crate::db::post_numbers::{self, PostNumbers};
 use crate::db::{self, PgPool, attachments, blobs, boards, posts, threads};
 use crate::domain::{Attachment, BoardId, PostNo, ThreadPosts};
 use crate::error::AppError;
@@ -12,6 +15,8 @@ use crate::error::AppError;
 const PREVIEW_REPLIES: i64 = 5;
 /// Pictures on the home page.
 const NEWEST_PICTURES: i64 = 12;
+/// How long a measurement may take.
+const MEASURING: Duration = Duration::from_secs(1);
 /// Threads that the archive lists.
 const ARCHIVE_LISTED: i64 = 3000;
 
@@ -96,6 +101,12 @@ pub async fn locate(pool: &PgPool, no: PostNo) -> Result<Option<posts::Location>
 pub async fn archive(pool: &PgPool, board: BoardId) -> Result<Vec<PostNo>, AppError> {
     let read = async { threads::archived(&mut *pool.acquire().await?, board, ARCHIVE_LISTED).await };
     Ok(db::in_time(read).await?)
+}
+
+/// How far the post numbers have got. Gives up soon: who measures should learn the rest whatever the database does.
+pub async fn post_numbers(pool: &PgPool) -> Result<PostNumbers, AppError> {
+    let read = async { post_numbers::read(&mut *pool.acquire().await?).await };
+    Ok(db::within(MEASURING, read).await?)
 }
 
 /// A picture that hangs on at least one post.
