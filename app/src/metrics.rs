@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::db::PgPool;
+use crate::db::post_numbers::PostNumbers;
 
 /// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,6 +54,8 @@ pub struct Metrics {
     pub posts: Family<PostLabels, Counter>,
     /// Bytes of pictures sent from the blob store.
     pub picture_bytes: Counter,
+    post_number: Gauge,
+    post_number_limit: Gauge,
     connections: Gauge,
     idle_connections: Gauge,
     registry: Arc<Registry>,
@@ -69,6 +72,8 @@ impl Default for Metrics {
             client_connections: Gauge::default(),
             posts: Family::default(),
             picture_bytes: Counter::default(),
+            post_number: Gauge::default(),
+            post_number_limit: Gauge::default(),
             connections: Gauge::default(),
             idle_connections: Gauge::default(),
             registry: Arc::default(),
@@ -90,6 +95,8 @@ impl Default for Metrics {
             Unit::Bytes,
             metrics.picture_bytes.clone(),
         );
+        registry.register("post_number", "The last post number that was given", metrics.post_number.clone());
+        registry.register("post_number_limit", "The last that can be given", metrics.post_number_limit.clone());
         registry.register("database_connections", "Open connections to Postgres", metrics.connections.clone());
         registry.register("database_connections_idle", "Those that nobody uses", metrics.idle_connections.clone());
         metrics.registry = Arc::new(registry);
@@ -98,6 +105,12 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Notes how far the post numbers have got.
+    pub fn set_post_numbers(&self, numbers: PostNumbers) {
+        self.post_number.set(numbers.last);
+        self.post_number_limit.set(numbers.limit);
+    }
+
     /// All of them in the OpenMetrics text format.
     pub fn encode(&self, pool: &PgPool) -> Result<String, std::fmt::Error> {
         self.connections.set(i64::from(pool.size()));

@@ -22,6 +22,7 @@ pub mod s3;
 pub mod scratch;
 pub mod secret;
 pub mod stack;
+pub mod tcp_proxy;
 
 pub use http::{Answer, Form, Visitor};
 pub use nginx::Nginx;
@@ -29,3 +30,4 @@ pub use postgres::Postgres;
 pub use replica::Replica;
 pub use s3::S3;
 pub use stack::Stack;
+pub use tcp_proxy::TcpProxy;

@@ -142,6 +142,24 @@ impl Postgres {
         Ok(())
     }
 
+    /// Restarts the server as a standby that follows nobody, as a primary comes back after another has taken its place:
+    /// it can be read, and shows what it knew.
+    pub async fn demote(&self) -> Result<()> {
+        self.stop().await?;
+        let signal = self.data.join("standby.signal");
+        fs::write(&signal, "").with_context(|| format!("cannot write {}", signal.display()))?;
+        self.account.give(&signal)?;
+        self.start().await
+    }
+
+    /// Makes a primary of a standby; its connections stay.
+    pub async fn promote(&self) -> Result<()> {
+        let promoted: bool =
+            sqlx::query_scalar("select pg_promote()").fetch_one(&mut self.connect("postgres").await?).await?;
+        ensure!(promoted, "the standby was not promoted in time");
+        Ok(())
+    }
+
     /// Freezes the server and all its children (`SIGSTOP`): its connections stay, new ones are taken by the kernel,
     /// and nothing answers. It goes on when what is returned is dropped.
     pub fn pause(&self) -> Result<Paused> {

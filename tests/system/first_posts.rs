@@ -191,12 +191,12 @@ async fn a_first_post_that_nginx_sends_again_is_deleted_by_the_cookie_of_the_ans
     let scratch = Scratch::new("lossy")?;
     let nginx = Nginx::new(
         scratch.path(),
-        Settings {
-            listen: format!("127.0.0.1:{}", ports::free()?),
+        Settings::new(
+            format!("127.0.0.1:{}", ports::free()?),
             // As one address that stands for all replicas: nginx asks no server twice, and every line is one.
-            replicas: vec![proxy.address.clone(), proxy.address.clone()],
-            max_body: MAX_UPLOAD,
-        },
+            vec![proxy.address.clone(), proxy.address.clone()],
+            MAX_UPLOAD,
+        ),
     )?;
     nginx.start().await?;
     let mut author = Browser::new(&nginx.url())?;

@@ -1,59 +1,59 @@
 //! `triptych migrate` waits for what may still come up, says at once what will not, and names the one that is missing.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use triptych_tests::{
-    Postgres, S3,
-    replica::{self, Environment},
+    process::{Launch, Process},
+    replica,
+    scratch::Scratch,
+};
+
+use crate::{
+    board::wait_until,
+    servers::{Holder, Servers},
 };
 
 /// Longer than any test takes: what must not be waited for is not waited for.
-const FOR_EVER: &str = "1h";
+const FOR_EVER: (&str, &str) = ("TRIPTYCH_MIGRATE_WAIT", "1h");
+/// How long a statement of a migration waits for a lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-struct Servers {
-    postgres: Postgres,
-    s3: S3,
-    database: String,
+/// A migration that runs beside the test.
+struct Migrating {
+    process: Process,
+    scratch: Scratch,
 }
 
-impl Servers {
-    async fn start() -> Result<Self> {
-        let (postgres, s3) = (Postgres::temporary().await?, S3::temporary().await?);
-        let database = postgres.create_database("board").await?;
-        Ok(Self { postgres, s3, database })
+impl Migrating {
+    fn start(servers: &Servers) -> Result<Self> {
+        let scratch = Scratch::new("migrating")?;
+        let mut launch = Launch::new(&replica::binary()?).arg("migrate");
+        for (name, value) in servers.environment(&[FOR_EVER]) {
+            launch = launch.env(name, value);
+        }
+        Ok(Self { process: launch.start(&scratch.join("log"))?, scratch })
     }
 
-    /// The environment with some values replaced.
-    fn environment(&self, values: &[(&str, &str)]) -> Environment {
-        let right = [
-            ("TRIPTYCH_DATABASE_URL", self.database.as_str()),
-            ("TRIPTYCH_S3_ENDPOINT", self.s3.endpoint()),
-            ("TRIPTYCH_S3_BUCKET", "made-by-migrate"),
-            ("TRIPTYCH_S3_REGION", self.s3.region()),
-            ("TRIPTYCH_S3_ACCESS_KEY_ID", self.s3.access_key_id()),
-            ("TRIPTYCH_S3_SECRET_ACCESS_KEY", self.s3.secret_access_key()),
-            ("TRIPTYCH_MIGRATE_WAIT", FOR_EVER),
-        ];
-        let kept = right.iter().filter(|(name, _)| values.iter().all(|(other, _)| name != other));
-        kept.chain(values).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.scratch.join("log")).unwrap_or_default()
     }
 
-    async fn migrate(&self, values: &[(&str, &str)]) -> Result<String> {
-        replica::run(&replica::binary()?, &["migrate"], &self.environment(values)).await
+    async fn says(&self, words: &str) -> Result<()> {
+        wait_until(&format!("the migration says {words:?}"), || async { Ok(self.log().contains(words)) }).await
     }
 
-    /// What a migration says that has to fail.
-    async fn refusal(&self, values: &[(&str, &str)]) -> Result<String> {
-        let done = self.migrate(values).await;
-        Ok(format!("{:#}", done.err().with_context(|| format!("it did not fail: {values:?}"))?))
+    async fn succeeds(self) -> Result<()> {
+        let status = self.process.wait(Duration::from_mins(1)).await?;
+        ensure!(status.success(), "{status}:\n{}", self.log());
+        Ok(())
     }
 }
 
 #[tokio::test]
 async fn what_will_not_pass_is_told_at_once() -> Result<()> {
     let servers = Servers::start().await?;
-    let (account, server) = servers.database.split_once('@').context("no user in the address of the database")?;
+    let (account, server) = servers.database_url().split_once('@').context("no user in the address of the database")?;
     let (user, _) = account.rsplit_once(':').context("no password in the address of the database")?;
     let mistyped = format!("{user}:hunter2@{server}");
     let stranger = format!("postgres://stranger:hunter2@{server}");
@@ -66,7 +66,7 @@ async fn what_will_not_pass_is_told_at_once() -> Result<()> {
         ("TRIPTYCH_DATABASE_URL", &nowhere, &place, "\"nowhere\" does not exist"),
         ("TRIPTYCH_S3_SECRET_ACCESS_KEY", "hunter2", &store, "the access key is not right"),
     ] {
-        let told = servers.refusal(&[(name, value)]).await?;
+        let told = servers.refusal(&[FOR_EVER, (name, value)]).await?;
         ensure!(told.contains(place) && told.contains(words), "{place:?} and {words:?} are not in:\n{told}");
         ensure!(!told.contains("trying again"), "it was tried again:\n{told}");
         ensure!(!told.contains("hunter2"), "a secret is told:\n{told}");
@@ -111,23 +111,40 @@ async fn servers_that_come_up_late_are_waited_for() -> Result<()> {
     let servers = Servers::start().await?;
     servers.postgres.stop().await?;
     servers.s3.stop().await?;
-    let binary = replica::binary()?;
-    let log = triptych_tests::scratch::Scratch::new("late")?;
-    let log = log.path().join("migrate.log");
-    let said = |words: &'static str| {
-        let log = &log;
-        async move { Ok(std::fs::read_to_string(log).unwrap_or_default().contains(words)) }
-    };
-    let mut launch = triptych_tests::process::Launch::new(&binary).arg("migrate");
-    for (name, value) in servers.environment(&[]) {
-        launch = launch.env(name, value);
-    }
-    let process = launch.start(&log)?;
-    crate::board::wait_until("Postgres is missed", || said("Postgres at 127.0.0.1")).await?;
+    let migrating = Migrating::start(&servers)?;
+    migrating.says("Postgres at 127.0.0.1").await?;
     servers.postgres.start().await?;
-    crate::board::wait_until("the S3 server is missed", || said("the S3 server at http")).await?;
+    migrating.says("the S3 server at http").await?;
     servers.s3.start().await?;
-    let status = process.wait(Duration::from_mins(1)).await?;
-    ensure!(status.success(), "{status}:\n{}", std::fs::read_to_string(&log)?);
-    Ok(())
+    migrating.succeeds().await
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_others_and_lets_nobody_wait_for_it() -> Result<()> {
+    let servers = Servers::start().await?;
+    // What the migration needs is held by a long transaction. Whoever needs the same from now on would wait for both.
+    let holder = Holder::begin(&servers, "create table board ()").await?;
+    let migrating = Migrating::start(&servers)?;
+    migrating.says("lock timeout").await?;
+    migrating.says("trying again").await?;
+    // The lock by which migrations take turns: the only advisory one.
+    let key =
+        "select coalesce(max(classid::bigint << 32 | objid::bigint), 0) from pg_locks where locktype = 'advisory'";
+    let turn = Cell::new(0);
+    wait_until("the migration takes its turn again", || async {
+        turn.set(servers.count(key).await?);
+        Ok(turn.get() != 0)
+    })
+    .await?;
+    holder.roll_back().await?;
+    migrating.succeeds().await?;
+
+    // Nobody waits behind one who waits for its turn, and the one before may take minutes.
+    let before = Holder::begin(&servers, &format!("select pg_advisory_xact_lock({})", turn.get())).await?;
+    let migrating = Migrating::start(&servers)?;
+    servers.wait_for_waiting(1).await?;
+    tokio::time::sleep(LOCK_TIMEOUT * 2).await;
+    ensure!(!migrating.log().contains("lock timeout"), "it did not wait for its turn:\n{}", migrating.log());
+    before.commit().await?;
+    migrating.succeeds().await
 }

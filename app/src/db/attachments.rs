@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::blobs::PictureRow;
 use super::{Error, PgConnection, blobs};
-use crate::domain::{Attachment, BoardId, Picture, PostNo};
+use crate::domain::{Attachment, BoardId, PostNo};
 
 /// Hangs a picture on a post.
 pub async fn insert(
@@ -58,19 +59,21 @@ pub async fn of_posts(
     .await?;
     let mut attachments: HashMap<PostNo, Vec<Attachment>> = HashMap::new();
     for row in rows {
+        // All of these columns are null, or none.
         let picture = (|| {
-            Some(Picture {
+            Some(PictureRow {
                 id: row.id?,
-                kind: blobs::kind(&row.kind?)?,
+                md5: row.md5?,
+                kind: row.kind?,
                 bytes: row.bytes?,
-                md5: row.md5?.try_into().ok()?,
                 width: row.width?,
                 height: row.height?,
-                thumbnail_kind: blobs::kind(&row.thumbnail_kind?)?,
+                thumbnail_kind: row.thumbnail_kind?,
                 thumbnail_width: row.thumbnail_width?,
                 thumbnail_height: row.thumbnail_height?,
             })
         })();
+        let picture = picture.map(PictureRow::read).transpose()?;
         attachments.entry(PostNo(row.post_no)).or_default().push(Attachment {
             tim: row.tim,
             file_name: row.file_name,
@@ -103,22 +106,23 @@ pub async fn newest(
     )
     .fetch_all(connection)
     .await?;
-    let newest = rows.into_iter().filter_map(|row| {
-        let picture = Picture {
+    let newest = rows.into_iter().map(|row| {
+        let picture = PictureRow {
             id: row.id,
-            kind: blobs::kind(&row.kind)?,
+            md5: row.md5,
+            kind: row.kind,
             bytes: row.bytes,
-            md5: row.md5.try_into().ok()?,
             width: row.width,
             height: row.height,
-            thumbnail_kind: blobs::kind(&row.thumbnail_kind)?,
+            thumbnail_kind: row.thumbnail_kind,
             thumbnail_width: row.thumbnail_width,
             thumbnail_height: row.thumbnail_height,
         };
-        let attachment = Attachment { tim: row.tim, file_name: row.file_name, spoiler: false, picture: Some(picture) };
-        Some((row.slug, PostNo(row.thread_no), PostNo(row.post_no), attachment))
+        let picture = Some(picture.read()?);
+        let attachment = Attachment { tim: row.tim, file_name: row.file_name, spoiler: false, picture };
+        Ok((row.slug, PostNo(row.thread_no), PostNo(row.post_no), attachment))
     });
-    Ok(newest.collect())
+    newest.collect()
 }
 
 /// The picture that clients know by its `tim`, if it hangs on a post of this board.

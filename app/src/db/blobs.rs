@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::error::unreadable;
 use super::{Error, PgConnection};
-use crate::domain::PictureKind;
+use crate::domain::{Picture, PictureKind};
 
 /// A picture whose objects were put and whose row is about to be written.
 #[derive(Debug, Clone)]
@@ -47,9 +48,40 @@ pub struct Stored {
     pub created_at: DateTime<Utc>,
 }
 
-/// The kind that a column names.
-pub(super) fn kind(name: &str) -> Option<PictureKind> {
-    PictureKind::from_extension(name)
+/// What a page needs to know of a picture, as columns of its row.
+pub(super) struct PictureRow {
+    pub(super) id: Uuid,
+    pub(super) md5: Vec<u8>,
+    pub(super) kind: String,
+    pub(super) bytes: i64,
+    pub(super) width: i32,
+    pub(super) height: i32,
+    pub(super) thumbnail_kind: String,
+    pub(super) thumbnail_width: i32,
+    pub(super) thumbnail_height: i32,
+}
+
+impl PictureRow {
+    /// The picture, unless a later version has written something that this one cannot show.
+    pub(super) fn read(self) -> Result<Picture, Error> {
+        let Self { id, bytes, width, height, thumbnail_width, thumbnail_height, .. } = self;
+        Ok(Picture {
+            id,
+            kind: kind("blob.kind", id, &self.kind)?,
+            bytes,
+            md5: self.md5.try_into().map_err(|md5| unreadable("blob.md5", id, md5))?,
+            width,
+            height,
+            thumbnail_kind: kind("blob.thumbnail_kind", id, &self.thumbnail_kind)?,
+            thumbnail_width,
+            thumbnail_height,
+        })
+    }
+}
+
+/// The kind that a column of a row names.
+fn kind(column: &str, id: Uuid, name: &str) -> Result<PictureKind, Error> {
+    PictureKind::from_extension(name).ok_or_else(|| unreadable(column, id, name))
 }
 
 /// Writes a blob unless its bytes are stored already; waits for another transaction that is storing the same bytes.
@@ -100,16 +132,16 @@ pub async fn find_shown(connection: &mut PgConnection, id: Uuid) -> Result<Optio
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.and_then(|row| {
-        let original = Shape { kind: kind(&row.kind)?, bytes: row.bytes, width: row.width, height: row.height };
-        let thumbnail = Shape {
-            kind: kind(&row.thumbnail_kind)?,
-            bytes: row.thumbnail_bytes,
-            width: row.thumbnail_width,
-            height: row.thumbnail_height,
-        };
-        Some(Stored { id, original, thumbnail, created_at: row.created_at })
-    }))
+    let Some(row) = row else { return Ok(None) };
+    let original =
+        Shape { kind: kind("blob.kind", id, &row.kind)?, bytes: row.bytes, width: row.width, height: row.height };
+    let thumbnail = Shape {
+        kind: kind("blob.thumbnail_kind", id, &row.thumbnail_kind)?,
+        bytes: row.thumbnail_bytes,
+        width: row.thumbnail_width,
+        height: row.thumbnail_height,
+    };
+    Ok(Some(Stored { id, original, thumbnail, created_at: row.created_at }))
 }
 
 /// Which of these names have a row.

@@ -27,31 +27,19 @@ pub async fn list(connection: &mut PgConnection) -> Result<(i64, Vec<Board>), Er
 pub async fn configure(connection: &mut PgConnection, boards: &[BoardSettings]) -> Result<bool, Error> {
     // Ten replicas may do this at once; the row of the site makes them take turns.
     sqlx::query!("select version from site_state for update").fetch_one(&mut *connection).await?;
+    let present = sqlx::query!("select id, slug, title, description, position, locked from board")
+        .fetch_all(&mut *connection)
+        .await?;
     let mut changed = false;
     for (position, board) in (0_i16..).zip(boards) {
-        let id = sqlx::query_scalar!(
-            "insert into board (slug, title, description, position, locked)
-             values ($1, $2, $3, $4, $5)
-             on conflict (slug) do update
-                 set title = excluded.title, description = excluded.description,
-                     position = excluded.position, locked = excluded.locked
-                 where (board.title, board.description, board.position, board.locked)
-                     is distinct from (excluded.title, excluded.description, excluded.position, excluded.locked)
-             returning id",
-            board.slug,
-            board.title,
-            board.description,
-            position,
-            board.locked,
-        )
-        .fetch_optional(&mut *connection)
-        .await?;
-        if let Some(id) = id {
-            changed = true;
-            sqlx::query!("insert into board_state (board_id) values ($1) on conflict do nothing", id)
-                .execute(&mut *connection)
-                .await?;
+        let wanted = (&board.title, &board.description, position, board.locked);
+        match present.iter().find(|row| row.slug == board.slug) {
+            Some(row) if (&row.title, &row.description, row.position, row.locked) == wanted => continue,
+            Some(row) => update(connection, BoardId(row.id), position, board).await?,
+            // Not `on conflict`: that takes an id from the sequence each time, whether the board is there or not.
+            None => insert(connection, position, board).await?,
         }
+        changed = true;
     }
     if changed {
         sqlx::query!("update site_state set version = version + 1, changed_at = clock_timestamp()")
@@ -59,6 +47,44 @@ pub async fn configure(connection: &mut PgConnection, boards: &[BoardSettings]) 
             .await?;
     }
     Ok(changed)
+}
+
+async fn insert(connection: &mut PgConnection, position: i16, board: &BoardSettings) -> Result<(), Error> {
+    let id = sqlx::query_scalar!(
+        "insert into board (slug, title, description, position, locked) values ($1, $2, $3, $4, $5) returning id",
+        board.slug,
+        board.title,
+        board.description,
+        position,
+        board.locked,
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query!("insert into board_state (board_id) values ($1)", id).execute(connection).await.map(drop)
+}
+
+async fn update(connection: &mut PgConnection, id: BoardId, position: i16, board: &BoardSettings) -> Result<(), Error> {
+    // Posts find out under this lock whether the board is locked: those that did are waited for.
+    lock(connection, id).await?;
+    sqlx::query!(
+        "update board set title = $2, description = $3, position = $4, locked = $5 where id = $1",
+        id.0,
+        board.title,
+        board.description,
+        position,
+        board.locked,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Keeps everybody else from changing what stands on a board until the transaction ends.
+async fn lock(connection: &mut PgConnection, board: BoardId) -> Result<(), Error> {
+    sqlx::query_scalar!("select board_id from board_state where board_id = $1 for update", board.0)
+        .fetch_one(connection)
+        .await
+        .map(drop)
 }
 
 /// Announces the fingerprint that replicas render pages with from now on (column `face`). If it is another one than
@@ -92,6 +118,7 @@ pub struct Change {
 /// Marks a board as changed, and answers whether it is locked. Takes the row that every post of the board needs, so
 /// this comes last in a transaction.
 pub async fn touch(connection: &mut PgConnection, board: BoardId, change: Change) -> Result<bool, Error> {
+    lock(connection, board).await?;
     sqlx::query_scalar!(
         "update board_state as state
          set version = version + 1, changed_at = clock_timestamp(),

@@ -35,6 +35,9 @@ pub async fn count_reply(
     thread: PostNo,
     pictures: i32,
 ) -> Result<Option<Replied>, Error> {
+    sqlx::query_scalar!("select thread_no from thread_state where thread_no = $1 for update", thread.0)
+        .fetch_optional(&mut *connection)
+        .await?;
     let row = sqlx::query!(
         r#"update thread_state as state
            set version = state.version + 1, changed_at = clock_timestamp(),
@@ -55,12 +58,17 @@ pub async fn count_reply(
     }))
 }
 
-/// Keeps everybody else from changing a thread until the transaction ends. Answers whether it exists.
-pub async fn lock(connection: &mut PgConnection, thread: PostNo) -> Result<bool, Error> {
-    let row = sqlx::query_scalar!("select thread_no from thread_state where thread_no = $1 for update", thread.0)
-        .fetch_optional(connection)
-        .await?;
-    Ok(row.is_some())
+/// Keeps everybody else from changing the threads of these posts until the transaction ends.
+pub async fn lock_those_of(connection: &mut PgConnection, posts: &[PostNo]) -> Result<(), Error> {
+    let posts: Vec<i32> = posts.iter().map(|no| no.0).collect();
+    sqlx::query_scalar!(
+        "select thread_no from thread_state
+         where thread_no in (select thread_no from post where no = any($1)) order by thread_no for update",
+        &posts,
+    )
+    .fetch_all(connection)
+    .await
+    .map(drop)
 }
 
 /// Marks a thread as changed by a deletion; both counts are subtracted.

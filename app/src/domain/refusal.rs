@@ -23,6 +23,8 @@ pub enum RefusalKind {
     Invalid,
     /// May work a little later.
     Unavailable,
+    /// There is no room for it, now or later.
+    Exhausted,
 }
 
 /// A text field of the posting form.
@@ -189,6 +191,13 @@ pub enum Refusal {
     Busy,
     /// Too many posts are being written.
     Overloaded,
+    /// Every post number has been given.
+    PostNumbersExhausted,
+    /// Every id that a board can have has been given.
+    BoardIdsExhausted {
+        /// The last one.
+        last: i16,
+    },
 }
 
 impl Refusal {
@@ -234,6 +243,8 @@ impl Refusal {
             Self::WrongPassword { .. } => "wrong_password",
             Self::Busy => "busy",
             Self::Overloaded => "overloaded",
+            Self::PostNumbersExhausted => "post_numbers_exhausted",
+            Self::BoardIdsExhausted { .. } => "board_ids_exhausted",
         }
     }
 
@@ -278,6 +289,7 @@ impl Refusal {
             | Self::EmptyReply
             | Self::NoPostsChosen { .. } => RefusalKind::Invalid,
             Self::Busy | Self::Overloaded => RefusalKind::Unavailable,
+            Self::PostNumbersExhausted | Self::BoardIdsExhausted { .. } => RefusalKind::Exhausted,
         }
     }
 }

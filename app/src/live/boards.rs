@@ -50,7 +50,12 @@ impl BoardDirectory {
         if kept.version >= version {
             return Ok(kept);
         }
-        let (version, list) = db::in_time(async { list(&mut *db::snapshot(&self.pool).await?).await }).await?;
+        let read = async {
+            let mut connection = self.pool.acquire().await?;
+            let mut snapshot = connection.snapshot().await?;
+            list(&mut snapshot).await
+        };
+        let (version, list) = db::in_time(read).await?;
         let boards = Arc::new(Boards { version, list });
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         if kept.version < version {

@@ -83,10 +83,5 @@ async fn answer_questions(pool: PgPool, mut inbox: mpsc::Receiver<Question>) {
 
 async fn check(pool: &PgPool, scopes: &[Scope]) -> Result<Vec<Option<Version>>, db::Error> {
     let mut connection = pool.acquire().await?;
-    let versions = db::in_time(current(&mut connection, scopes)).await;
-    if matches!(versions, Err(db::Error::PoolTimedOut)) {
-        // Nobody knows what this connection would still say.
-        connection.close_on_drop();
-    }
-    versions
+    db::in_time(current(&mut connection, scopes)).await
 }

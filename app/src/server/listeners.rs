@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use tokio::task::JoinHandle;
 
 use crate::metrics::Counted;
+use crate::service::reading;
 use crate::state::AppState;
 use crate::web::app;
 
@@ -51,6 +52,14 @@ pub(super) fn metrics(state: &web::Data<AppState>) -> anyhow::Result<Server> {
 }
 
 async fn metrics_text(state: web::Data<AppState>) -> HttpResponse {
+    let pool = state.pool.clone();
+    // On the runtime that ends last, like everything that opens a connection.
+    match state.runtime.spawn(async move { reading::post_numbers(&pool).await }).await {
+        Ok(Ok(numbers)) => state.metrics.set_post_numbers(numbers),
+        // What was read before still is about right.
+        Ok(Err(error)) => tracing::debug!(%error, "the post numbers cannot be measured"),
+        Err(error) => tracing::error!(%error, "measuring the post numbers"),
+    }
     match state.metrics.encode(&state.pool) {
         Ok(text) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"))

@@ -39,7 +39,8 @@ pub async fn collect(pool: &PgPool, store: &Store, grace: Duration, now: DateTim
     drop(connection);
     let mut after = 0;
     loop {
-        let mut transaction = pool.begin().await?;
+        let mut connection = pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
         let released = blobs::lock_released(&mut transaction, after).await?;
         let Some(last) = released.last() else { break };
         after = last.id;

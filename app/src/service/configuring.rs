@@ -1,16 +1,25 @@
 //! Making the boards that an operator wants, and announcing how replicas render pages.
 
 use crate::db::{self, PgPool, boards};
-use crate::domain::BoardSettings;
+use crate::domain::{BoardSettings, Refusal};
 use crate::error::AppError;
 
 /// Makes the boards, and brings those that exist up to date; boards that are not named stay as they are. Answers
 /// whether anything changed. Any number of replicas may do this at once.
 pub async fn configure_boards(pool: &PgPool, wanted: &[BoardSettings]) -> Result<bool, AppError> {
-    let mut transaction = pool.begin().await?;
-    let changed = boards::configure(&mut transaction, wanted).await?;
-    transaction.commit().await?;
-    Ok(changed)
+    let configured = async {
+        let mut connection = pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let changed = boards::configure(&mut transaction, wanted).await?;
+        transaction.commit().await?;
+        Ok(changed)
+    };
+    db::in_time(configured).await.map_err(|error| {
+        if !db::is_exhausted(&error) {
+            return error.into();
+        }
+        Refusal::BoardIdsExhausted { last: i16::MAX }.into()
+    })
 }
 
 /// Announces the fingerprint of the build and of the visible settings that replicas render pages with from now on. With

@@ -71,7 +71,13 @@ async fn delete_once(
     hasher: &KeyedHasher,
     deletion: &Deletion,
 ) -> Result<Option<PostNo>, DeletionFailure> {
-    let mut transaction = pool.begin().await?;
+    let mut connection = pool.acquire().await?;
+    let mut transaction = connection.begin().await?;
+    // Before anything is locked, so that who guesses passwords holds up nobody.
+    check(deletion, &posts::deletable(&mut transaction, deletion.board.id, &deletion.posts).await?, hasher)?;
+    // All threads before the first post: whoever replies holds a thread while it waits for a post that it quotes.
+    threads::lock_those_of(&mut transaction, &deletion.posts).await?;
+    // Somebody may have deleted them while the lock was waited for.
     let found = posts::deletable(&mut transaction, deletion.board.id, &deletion.posts).await?;
     check(deletion, &found, hasher)?;
 
@@ -79,16 +85,9 @@ async fn delete_once(
     for post in found {
         by_thread.entry(post.thread).or_default().push(post);
     }
-    // All threads before the first post: whoever replies holds a thread while it waits for a post that it quotes.
-    let mut locked = Vec::new();
-    for (thread, chosen) in by_thread {
-        if threads::lock(&mut transaction, thread).await? {
-            locked.push((thread, chosen));
-        }
-    }
     let mut change = boards::Change::default();
     let mut left = None;
-    for (thread, chosen) in locked {
+    for (thread, chosen) in by_thread {
         if !deletion.pictures_only && chosen.iter().any(|post| post.no == thread) {
             let (posts, pictures) = posts::count_in_thread(&mut transaction, thread).await?;
             threads::delete(&mut transaction, thread).await?;

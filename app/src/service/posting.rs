@@ -100,7 +100,14 @@ impl<E: Into<AppError>> From<E> for WriteFailure {
 }
 
 fn in_transaction(error: db::Error) -> WriteFailure {
-    if db::is_conflict(&error) { WriteFailure::Again(error.into()) } else { WriteFailure::Final(error.into()) }
+    if db::is_conflict(&error) {
+        WriteFailure::Again(error.into())
+    } else if db::is_exhausted(&error) {
+        tracing::error!(%error, "nobody can post any more");
+        WriteFailure::Final(Refusal::PostNumbersExhausted.into())
+    } else {
+        WriteFailure::Final(error.into())
+    }
 }
 
 impl Posting {
@@ -225,11 +232,14 @@ impl Posting {
     ) -> Result<(Posted, Vec<Uuid>), WriteFailure> {
         let permit = tokio::time::timeout(LONGEST_WAIT, self.writers.acquire());
         let Ok(Ok(_permit)) = permit.await else { return Err(Refusal::Overloaded.into()) };
-        let mut transaction = self.pool.begin().await?;
+        let mut connection = self.pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
         if let Some(digest) = digest
             && !submissions::claim(&mut transaction, digest).await.map_err(in_transaction)?
         {
-            let sent = submissions::find(&mut transaction, digest).await?.unwrap_or(Sent::Deleted);
+            let sent = submissions::find(&mut transaction, digest).await?;
+            // Forgotten since, because it was sent long ago; the next attempt claims it.
+            let sent = sent.ok_or_else(|| WriteFailure::Again(Refusal::Busy.into()))?;
             return Ok((repeated(sent)?, Vec::new()));
         }
         let stored = store_blobs(&mut transaction, pictures).await?;

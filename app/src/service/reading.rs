@@ -1,9 +1,12 @@
 //! What pages are made of. Each function sees one moment of the database, so that no page shows half of a change, and
 //! gives up on a database that does not answer.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use crate::config::BoardLimits;
+use crate::db::post_numbers::{self, PostNumbers};
 pub use crate::db::posts::Backlinks;
 use crate::db::versions::{Scope, Version};
 use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, threads, versions};
@@ -15,6 +18,8 @@ use crate::live::Boards;
 const PREVIEW_REPLIES: i64 = 5;
 /// Pictures on the home page.
 const NEWEST_PICTURES: i64 = 12;
+/// How long a measurement may take.
+const MEASURING: Duration = Duration::from_secs(1);
 /// Threads that the archive lists.
 const ARCHIVE_LISTED: i64 = 3000;
 
@@ -37,7 +42,8 @@ async fn snapshot<T>(
     read: impl AsyncFnOnce(&mut PgConnection) -> Result<Option<T>, db::Error>,
 ) -> Result<Option<Snapshot<T>>, AppError> {
     let read = async {
-        let mut snapshot = db::snapshot(pool).await?;
+        let mut connection = pool.acquire().await?;
+        let mut snapshot = connection.snapshot().await?;
         let Some(version) = versions::current(&mut snapshot, &[scope]).await?.pop().flatten() else { return Ok(None) };
         let boards = boards::list(&mut snapshot).await?;
         let content = read(&mut snapshot).await?;
@@ -140,6 +146,12 @@ pub async fn archive(pool: &PgPool, board: BoardId) -> Result<Option<Snapshot<Ve
 pub async fn locate(pool: &PgPool, no: PostNo) -> Result<Option<posts::Location>, AppError> {
     let read = async { posts::locate(&mut *pool.acquire().await?, &[no]).await };
     Ok(db::in_time(read).await?.remove(&no))
+}
+
+/// How far the post numbers have got. Gives up soon: who measures should learn the rest whatever the database does.
+pub async fn post_numbers(pool: &PgPool) -> Result<PostNumbers, AppError> {
+    let read = async { post_numbers::read(&mut *pool.acquire().await?).await };
+    Ok(db::within(MEASURING, read).await?)
 }
 
 /// A picture that hangs on at least one post.

@@ -31,6 +31,9 @@ impl ResponseError for AppError {
                 RefusalKind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 RefusalKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
                 RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+                // Not 503, which asks to come back in a moment: nothing should be sent again by itself (RFC 4918,
+                // section 11.5).
+                RefusalKind::Exhausted => StatusCode::INSUFFICIENT_STORAGE,
             },
             Self::PictureRefused {
                 error: MediaError::UnknownFormat | MediaError::UnsupportedFormat { .. }, ..

@@ -21,6 +21,7 @@ pub(crate) fn title(error: &AppError, status: u16) -> &'static str {
         (_, 415) => "Not a form we can read",
         (_, 422) => "Something is missing or wrong",
         (_, 503) => "Back in a moment",
+        (_, 507) => "No room for more",
         _ => "Something went wrong",
     }
 }

@@ -3,6 +3,7 @@
 use crate::domain::Refusal;
 use crate::domain::refusal::TextField;
 
+#[expect(clippy::too_many_lines, reason = "one sentence per refusal, side by side")]
 pub(super) fn detail(refusal: &Refusal) -> String {
     match refusal {
         Refusal::NothingHere => "There is nothing at this address. It may have been deleted.".to_owned(),
@@ -94,6 +95,14 @@ pub(super) fn detail(refusal: &Refusal) -> String {
         Refusal::Busy => {
             "Too many pictures are being worked on at this moment. Nothing was posted; try again in a few seconds."
                 .to_owned()
+        }
+        Refusal::PostNumbersExhausted => {
+            "This site has given every post number that it has. Nobody can post any more; what \
+                                          was posted can be read."
+                .to_owned()
+        }
+        Refusal::BoardIdsExhausted { last } => {
+            format!("No board can be added: the ids of boards end at {last}, and all are given.")
         }
         Refusal::Overloaded => {
             "Too many people are posting at this moment. Nothing was posted; try again in a few seconds.".to_owned()
