@@ -51,6 +51,10 @@ pub struct Metrics {
     pub posts: Family<PostLabels, Counter>,
     /// Bytes of pictures sent from the blob store.
     pub picture_bytes: Counter,
+    /// Bytes of uploads that are held in memory.
+    pub upload_memory: Gauge,
+    /// Bytes of texts that are held in memory while they are posted.
+    pub text_memory: Gauge,
     connections: Gauge,
     idle_connections: Gauge,
     registry: Arc<Registry>,
@@ -66,6 +70,8 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             posts: Family::default(),
             picture_bytes: Counter::default(),
+            upload_memory: Gauge::default(),
+            text_memory: Gauge::default(),
             connections: Gauge::default(),
             idle_connections: Gauge::default(),
             registry: Arc::default(),
@@ -85,6 +91,18 @@ impl Default for Metrics {
             "Pictures sent from the store",
             Unit::Bytes,
             metrics.picture_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "upload_memory",
+            "Memory that uploads take, of TRIPTYCH_UPLOAD_MEMORY",
+            Unit::Bytes,
+            metrics.upload_memory.clone(),
+        );
+        registry.register_with_unit(
+            "text_memory",
+            "Memory that texts take while they are posted",
+            Unit::Bytes,
+            metrics.text_memory.clone(),
         );
         registry.register("database_connections", "Open connections to Postgres", metrics.connections.clone());
         registry.register("database_connections_idle", "Those that nobody uses", metrics.idle_connections.clone());

@@ -23,4 +23,5 @@ mod overload;
 mod rolling;
 mod scripts;
 mod shared;
+mod slow_bodies;
 mod smoke;

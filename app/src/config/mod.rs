@@ -53,6 +53,8 @@ pub struct ServeConfig {
     pub page_cache_bytes: u64,
     /// Bytes of uploads held in memory at a time.
     pub upload_memory_bytes: usize,
+    /// How long the body of a form may take to arrive.
+    pub form_timeout: Duration,
     /// How long a replica that was told to stop goes on serving.
     pub drain_delay: Duration,
     /// How long requests that are running may take to finish after that.
@@ -172,14 +174,18 @@ impl ServeConfig {
         let pictures = picture_limits(reader);
         let page_cache_bytes = reader.bytes("TRIPTYCH_PAGE_CACHE");
         let upload_memory_bytes = reader.bytes("TRIPTYCH_UPLOAD_MEMORY");
+        let form_timeout = reader.seconds("TRIPTYCH_FORM_TIMEOUT");
         let drain_delay = reader.seconds("TRIPTYCH_DRAIN_DELAY");
         let shutdown_timeout = reader.seconds("TRIPTYCH_SHUTDOWN_TIMEOUT");
         let (posts, upload_memory_bytes) = (posts?, usize::try_from(upload_memory_bytes?).ok()?);
-        if posts.files.saturating_mul(posts.file_bytes) > upload_memory_bytes {
+        if posts.memory() > upload_memory_bytes {
             reader.problem(
                 "TRIPTYCH_UPLOAD_MEMORY",
-                "is less than one post may hold (TRIPTYCH_MAX_FILES × TRIPTYCH_MAX_FILE_SIZE)",
+                "is less than one post may take: TRIPTYCH_MAX_FILES × TRIPTYCH_MAX_FILE_SIZE, and TRIPTYCH_MAX_FILE_SIZE once more",
             );
+        }
+        if form_timeout.is_some_and(|timeout| timeout.is_zero()) {
+            reader.problem("TRIPTYCH_FORM_TIMEOUT", "is nothing: no form could arrive");
         }
         Some(Self {
             log: log?,
@@ -197,6 +203,7 @@ impl ServeConfig {
             pictures: pictures?,
             page_cache_bytes: page_cache_bytes?,
             upload_memory_bytes,
+            form_timeout: form_timeout?,
             drain_delay: drain_delay?,
             shutdown_timeout: shutdown_timeout?,
         })
@@ -395,10 +402,19 @@ mod tests {
 
     #[test]
     fn limits_that_contradict_each_other_are_told() {
-        let wrong = |name: &str| match name {
-            "TRIPTYCH_UPLOAD_MEMORY" => Some("8MiB".to_owned()),
+        let with_memory = |memory: &'static str| {
+            ServeConfig::read(&move |name| match name {
+                "TRIPTYCH_UPLOAD_MEMORY" => Some(memory.to_owned()),
+                other => complete(other),
+            })
+        };
+        // Four pictures of 8 MiB, and room to copy one.
+        with_memory("40MiB").unwrap();
+        assert!(with_memory("39MiB").unwrap_err().to_string().contains("TRIPTYCH_UPLOAD_MEMORY"));
+        let no_time = |name: &str| match name {
+            "TRIPTYCH_FORM_TIMEOUT" => Some("0s".to_owned()),
             other => complete(other),
         };
-        assert!(ServeConfig::read(&wrong).unwrap_err().to_string().contains("TRIPTYCH_UPLOAD_MEMORY"));
+        assert!(ServeConfig::read(&no_time).unwrap_err().to_string().contains("TRIPTYCH_FORM_TIMEOUT"));
     }
 }

@@ -7,7 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::reader::{self, Form};
+use super::counted;
+use super::form::Form;
+use super::reader;
 use crate::domain::{Destination, Draft, PostNo, PostText, Refusal};
 use crate::error::AppError;
 use crate::metrics::PostLabels;
@@ -42,11 +44,12 @@ pub(crate) async fn post(
 ) -> Result<HttpResponse, AppError> {
     let mut form = reader::read(&request, &state, payload).await;
     let draft = Draft {
-        name: form.field("name").to_owned(),
-        email: form.field("email").to_owned(),
-        subject: form.field("sub").to_owned(),
-        comment: form.field("com").to_owned(),
+        name: form.take("name"),
+        email: form.take("email"),
+        subject: form.take("sub"),
+        comment: form.take("com"),
         spoiler: form.ticked("spoiler"),
+        missing: form.missing,
     };
     let destination = destination(&form);
     let (password, is_new) = password(&request, &form);
@@ -69,7 +72,11 @@ pub(crate) async fn post(
             let key = form.field("key").parse().ok();
             let refused = RefusedPost { slug: &slug, thread, draft: &draft, key };
             errors::log(&error);
-            Ok(error::answer(&request, &state, &error, Some(&refused)))
+            let page = error::answer(&request, &state, &error, Some(&refused));
+            Ok(match form.text_memory.take() {
+                Some(memory) => counted::until_sent(page, memory),
+                None => page,
+            })
         }
     }
 }
@@ -116,7 +123,7 @@ async fn submit(
         uploads: std::mem::take(&mut form.uploads),
         key: key(request, form),
         address: client_address::of(request, &state.config.trusted_proxies),
-        memory: form.memory.take(),
+        memory: form.upload_memory.take(),
     };
     state.posting.post(submission).await
 }
