@@ -14,6 +14,7 @@ pub mod lifecycle;
 pub mod live;
 pub mod markup;
 pub mod media;
+pub mod memory;
 pub mod metrics;
 pub mod representation;
 pub mod server;

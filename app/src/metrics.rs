@@ -56,6 +56,10 @@ pub struct Metrics {
     pub picture_bytes: Counter,
     post_number: Gauge,
     post_number_limit: Gauge,
+    /// Bytes of uploads that are held in memory.
+    pub upload_memory: Gauge,
+    /// Bytes of texts that are held in memory while they are posted.
+    pub text_memory: Gauge,
     connections: Gauge,
     idle_connections: Gauge,
     registry: Arc<Registry>,
@@ -74,6 +78,8 @@ impl Default for Metrics {
             picture_bytes: Counter::default(),
             post_number: Gauge::default(),
             post_number_limit: Gauge::default(),
+            upload_memory: Gauge::default(),
+            text_memory: Gauge::default(),
             connections: Gauge::default(),
             idle_connections: Gauge::default(),
             registry: Arc::default(),
@@ -97,6 +103,18 @@ impl Default for Metrics {
         );
         registry.register("post_number", "The last post number that was given", metrics.post_number.clone());
         registry.register("post_number_limit", "The last that can be given", metrics.post_number_limit.clone());
+        registry.register_with_unit(
+            "upload_memory",
+            "Memory that uploads take, of TRIPTYCH_UPLOAD_MEMORY",
+            Unit::Bytes,
+            metrics.upload_memory.clone(),
+        );
+        registry.register_with_unit(
+            "text_memory",
+            "Memory that texts take while they are posted",
+            Unit::Bytes,
+            metrics.text_memory.clone(),
+        );
         registry.register("database_connections", "Open connections to Postgres", metrics.connections.clone());
         registry.register("database_connections_idle", "Those that nobody uses", metrics.idle_connections.clone());
         metrics.registry = Arc::new(registry);

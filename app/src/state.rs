@@ -14,12 +14,14 @@ use crate::hashing::KeyedHasher;
 use crate::lifecycle::Lifecycle;
 use crate::live::{BoardDirectory, PageCache, Versions};
 use crate::media;
+use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::service::posting::{PictureStorage, Posting};
 use crate::store::Store;
 
-/// Room for a few hundred forms without pictures.
-const TEXT_MEMORY_KIB: usize = 16 << 10;
+/// For texts that are being posted: room for thousands of usual length, and for twenty of those that are as long as they
+/// can be and consist of quotation marks, which HTML writes with five bytes.
+const TEXT_MEMORY_BYTES: usize = 16 << 20;
 
 /// Of the build, and of every setting that a page or document shows.
 fn fingerprint(config: &ServeConfig) -> String {
@@ -48,10 +50,11 @@ pub struct AppState {
     pub pages: PageCache,
     /// Makes posts.
     pub posting: Posting,
-    /// A permit per KiB of upload that may be in memory.
-    pub upload_memory: Arc<Semaphore>,
-    /// The same for forms that are too small to hold a picture of any size.
-    pub text_memory: Arc<Semaphore>,
+    /// Memory for the files of forms that arrive and of posts that are made.
+    pub upload_memory: Budget,
+    /// Memory for the texts of forms. A budget of its own, so that texts go through while pictures wait for a store that
+    /// does not answer.
+    pub text_memory: Budget,
     /// Tells how pages of this replica look from how those of another build or with other settings do.
     pub fingerprint: String,
     /// The main runtime, which ends last: connections to Postgres and S3 are opened on it.
@@ -75,6 +78,7 @@ impl AppState {
         let (tasks, lifecycle) = (TaskTracker::new(), Lifecycle::default());
         let connections = usize::try_from(config.database.connections).unwrap_or(usize::MAX);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let metrics = Metrics::default();
         let decoding = Arc::new(media::Pool::new(config.pictures, cores));
         let posting = Posting {
             pool: pool.clone(),
@@ -89,12 +93,12 @@ impl AppState {
             versions: Versions::start(pool.clone(), &lifecycle),
             boards: BoardDirectory::new(pool.clone()),
             pages: PageCache::new(config.page_cache_bytes, cores, Handle::current()),
-            upload_memory: Arc::new(Semaphore::new(config.upload_memory_bytes / 1024)),
-            text_memory: Arc::new(Semaphore::new(TEXT_MEMORY_KIB)),
+            upload_memory: Budget::new(config.upload_memory_bytes, metrics.upload_memory.clone()),
+            text_memory: Budget::new(TEXT_MEMORY_BYTES, metrics.text_memory.clone()),
             fingerprint: fingerprint(&config),
             runtime: Handle::current(),
             assets: Assets::new(),
-            metrics: Metrics::default(),
+            metrics,
             lifecycle,
             config,
             pool,

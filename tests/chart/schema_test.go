@@ -191,7 +191,7 @@ var contradictions = map[string][]contradiction{
 		{"alerts about nothing", []string{`metrics.prometheusRule.enabled=true`}, `metrics.prometheusRule.enabled without metrics.serviceMonitor.enabled`},
 		{"too little memory", []string{`app.resources.limits.memory="256Mi"`}, `app.resources.limits.memory=256Mi is too little:`},
 		{"too many cores for it", []string{`app.resources.limits.cpu="4"`}, `170 for each of 4 cores that decode`},
-		{"too large posts for it", []string{`limits={"files":20,"fileSize":"32MiB"}`}, `and 96 for everything else are`},
+		{"too large posts for it", []string{`limits={"files":20,"fileSize":"32MiB"}`}, `and 128 for everything else are`},
 	},
 }
 
@@ -200,8 +200,8 @@ func TestNoContradiction(t *testing.T) {
 	for _, c := range [][]string{
 		{`ingress.host="*.example.org"`, `publicUrl="https://board.example.org"`},
 		{`metrics.serviceMonitor.enabled=true`, `metrics.prometheusRule.enabled=true`},
-		// 96 for uploads, 170 for each of two cores, 96 for the rest.
-		{`app.resources.limits.memory="532Mi"`},
+		// 96 for uploads, 170 for each of two cores, 128 for the rest.
+		{`app.resources.limits.memory="564Mi"`},
 		{`app.resources.limits={"cpu":"4","memory":"1Gi"}`},
 		{`app.resources.limits={"cpu":null,"memory":"300Mi"}`},
 		{`app.resources=null`},

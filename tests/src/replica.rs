@@ -71,7 +71,9 @@ impl Replica {
             .arg("serve")
             .env("TRIPTYCH_LISTEN", self.address())
             .env("TRIPTYCH_METRICS_LISTEN", format!("127.0.0.1:{}", self.metrics_port))
-            .env("TRIPTYCH_REPLICA", &self.name);
+            .env("TRIPTYCH_REPLICA", &self.name)
+            // As in the image: the Dockerfile says what for.
+            .env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072");
         let process = with_environment(process, &self.environment).start(&self.log)?;
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
         Ok(())

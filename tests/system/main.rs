@@ -33,5 +33,6 @@ mod scripts;
 mod servers;
 mod shared;
 mod silence;
+mod slow_bodies;
 mod smoke;
 mod unknown_rows;

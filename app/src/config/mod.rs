@@ -53,6 +53,8 @@ pub struct ServeConfig {
     pub page_cache_bytes: u64,
     /// Bytes of uploads held in memory at a time.
     pub upload_memory_bytes: usize,
+    /// How long the body of a form may take to arrive.
+    pub form_timeout: Duration,
     /// How long a replica that was told to end goes on serving.
     pub drain_delay: Duration,
     /// How long it may take from being told to the end, the drain delay included.
@@ -175,6 +177,7 @@ impl ServeConfig {
         let pictures = picture_limits(reader);
         let page_cache_bytes = reader.bytes("TRIPTYCH_PAGE_CACHE");
         let upload_memory_bytes = reader.bytes("TRIPTYCH_UPLOAD_MEMORY");
+        let form_timeout = reader.seconds("TRIPTYCH_FORM_TIMEOUT");
         let drain_delay = reader.seconds("TRIPTYCH_DRAIN_DELAY");
         let shutdown_timeout = reader.seconds("TRIPTYCH_SHUTDOWN_TIMEOUT");
         if let (Some(drain_delay), Some(shutdown_timeout)) = (drain_delay, shutdown_timeout)
@@ -186,11 +189,14 @@ impl ServeConfig {
             );
         }
         let (posts, upload_memory_bytes) = (posts?, usize::try_from(upload_memory_bytes?).ok()?);
-        if posts.files.saturating_mul(posts.file_bytes) > upload_memory_bytes {
+        if posts.memory() > upload_memory_bytes {
             reader.problem(
                 "TRIPTYCH_UPLOAD_MEMORY",
-                "is less than one post may hold (TRIPTYCH_MAX_FILES × TRIPTYCH_MAX_FILE_SIZE)",
+                "is less than one post may take: TRIPTYCH_MAX_FILES × TRIPTYCH_MAX_FILE_SIZE, and TRIPTYCH_MAX_FILE_SIZE once more",
             );
+        }
+        if form_timeout.is_some_and(|timeout| timeout.is_zero()) {
+            reader.problem("TRIPTYCH_FORM_TIMEOUT", "is nothing: no form could arrive");
         }
         Some(Self {
             log: log?,
@@ -208,6 +214,7 @@ impl ServeConfig {
             pictures: pictures?,
             page_cache_bytes: page_cache_bytes?,
             upload_memory_bytes,
+            form_timeout: form_timeout?,
             drain_delay: drain_delay?,
             shutdown_timeout: shutdown_timeout?,
         })
@@ -412,5 +419,19 @@ mod tests {
             let wrong = |other: &str| if other == name { Some(value.to_owned()) } else { complete(other) };
             assert!(ServeConfig::read(&wrong).unwrap_err().to_string().contains(name), "{name}={value}");
         }
+        let with_memory = |memory: &'static str| {
+            ServeConfig::read(&move |name| match name {
+                "TRIPTYCH_UPLOAD_MEMORY" => Some(memory.to_owned()),
+                other => complete(other),
+            })
+        };
+        // Four pictures of 8 MiB, and room to copy one.
+        with_memory("40MiB").unwrap();
+        assert!(with_memory("39MiB").unwrap_err().to_string().contains("TRIPTYCH_UPLOAD_MEMORY"));
+        let no_time = |name: &str| match name {
+            "TRIPTYCH_FORM_TIMEOUT" => Some("0s".to_owned()),
+            other => complete(other),
+        };
+        assert!(ServeConfig::read(&no_time).unwrap_err().to_string().contains("TRIPTYCH_FORM_TIMEOUT"));
     }
 }

@@ -113,6 +113,12 @@ impl PgPool {
         self.0.close().await;
     }
 
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Connections that are open.
     #[must_use]
     pub fn size(&self) -> u32 {

@@ -10,4 +10,4 @@ pub use board::{Board, BoardId, BoardSettings, ConfiguredBoards};
 pub use picture::{Attachment, Picture, PictureKind};
 pub use post::{Post, PostNo, Thread, ThreadPosts};
 pub use refusal::{Refusal, RefusalKind};
-pub use submission::{Destination, Draft, PostLimits, PostText};
+pub use submission::{Destination, Draft, Missing, PostLimits, PostText};

@@ -131,7 +131,10 @@ pub enum Refusal {
         file_bytes: usize,
     },
     /// All text together is too long to be read.
-    TextTooLarge,
+    TextTooLarge {
+        /// The most characters that a comment may have.
+        comment_chars: usize,
+    },
     /// A text field is too long.
     TextTooLong {
         /// Which.
@@ -227,7 +230,7 @@ impl Refusal {
             Self::TooManyFiles { .. } => "too_many_files",
             Self::FileTooLarge { .. } => "file_too_large",
             Self::PostTooLarge { .. } => "post_too_large",
-            Self::TextTooLarge => "text_too_large",
+            Self::TextTooLarge { .. } => "text_too_large",
             Self::TextTooLong { .. } | Self::PasswordTooLong { .. } => "text_too_long",
             Self::FilterTooLong { .. } => "filter_too_long",
             Self::ControlCharacter { .. } => "control_character",
@@ -274,9 +277,10 @@ impl Refusal {
             | Self::PostDeleted => RefusalKind::NotFound,
             Self::MethodNotAllowed { .. } => RefusalKind::MethodNotAllowed,
             Self::FormTooSlow { .. } => RefusalKind::TooSlow,
-            Self::RequestTooLarge | Self::FileTooLarge { .. } | Self::PostTooLarge { .. } | Self::TextTooLarge => {
-                RefusalKind::TooLarge
-            }
+            Self::RequestTooLarge
+            | Self::FileTooLarge { .. }
+            | Self::PostTooLarge { .. }
+            | Self::TextTooLarge { .. } => RefusalKind::TooLarge,
             Self::UnsupportedForm | Self::UnsupportedEncoding => RefusalKind::UnsupportedMedia,
             Self::TooManyFiles { .. }
             | Self::TextTooLong { .. }

@@ -18,6 +18,27 @@ pub struct PostLimits {
     pub subject_chars: usize,
 }
 
+impl PostLimits {
+    /// Bytes of all texts of a form that are read, and shown again should the post be refused: room for the longest
+    /// post that is allowed, whatever its characters, and for a good deal more than that.
+    #[must_use]
+    pub const fn text_bytes(&self) -> usize {
+        let longest = (self.comment_chars + self.name_chars + self.subject_chars).saturating_mul(4);
+        let with_other_fields = longest.saturating_add(32 << 10);
+        if with_other_fields > LEAST_TEXT_BYTES { with_other_fields } else { LEAST_TEXT_BYTES }
+    }
+
+    /// Bytes of memory that the pictures of one post can take: every file once, and the largest once more, because one
+    /// at a time is copied.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.file_bytes.saturating_mul(self.files.saturating_add(1))
+    }
+}
+
+/// Enough to show what somebody pasted by mistake.
+const LEAST_TEXT_BYTES: usize = 128 << 10;
+
 /// The text fields of a posting form, exactly as they were sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Draft {
@@ -31,6 +52,20 @@ pub struct Draft {
     pub comment: String,
     /// Field `spoiler`: hide the pictures.
     pub spoiler: bool,
+    /// Whether this is all.
+    pub missing: Missing,
+}
+
+/// What of a form is not there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Missing {
+    /// It is all there.
+    #[default]
+    Nothing,
+    /// What was too long to be kept.
+    TooLong,
+    /// What did not arrive, or could not be read.
+    Unread,
 }
 
 impl Draft {

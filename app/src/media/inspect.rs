@@ -60,7 +60,8 @@ impl fmt::Debug for Inspected {
 /// coded pixels themselves can be decoded shows only when the thumbnail is made.
 pub fn inspect(upload: &[u8], limits: &Limits) -> Result<Inspected, MediaError> {
     let kind = sniff(upload)?;
-    let walked = walk::walk(kind, upload, limits)?;
+    let mut walked = walk::walk(kind, upload, limits)?;
+    walked.stored.shrink_to_fit();
     limits.check_decoded_bytes(walked.decoded_bytes)?;
     let (width, height) = upright(walked.orientation, walked.width, walked.height);
     Ok(Inspected {

@@ -15,6 +15,7 @@ use crate::db::{self, PgPool, blobs};
 use crate::domain::Refusal;
 use crate::error::AppError;
 use crate::media::{self, Inspected, MediaError, PoolError};
+use crate::memory::Share;
 use crate::store::{Content, Object, Store};
 
 /// How long a post waits for another one that carries the same picture.
@@ -25,9 +26,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 pub struct Upload {
     /// Its name, cleaned for display.
     pub file_name: String,
-    /// All of it.
-    pub bytes: Bytes,
-    /// SHA-256 of the bytes, taken as they arrived.
+    /// All of it, in pieces as it was kept; nothing once it was inspected.
+    pub pieces: Vec<Vec<u8>>,
+    /// SHA-256 of the whole, taken as it arrived.
     pub sha256: [u8; 32],
 }
 
@@ -65,20 +66,38 @@ impl PictureStorage {
         Self { pool, store, decoding, turns: Arc::default() }
     }
 
-    /// Checks and stores every file, in order. Whatever was put is named in `put`, also when a later file fails, so
-    /// that the caller can take it back.
-    pub(super) async fn prepare(&self, uploads: &[Upload], put: &mut Vec<Uuid>) -> Result<PreparedPictures, AppError> {
-        // All files are checked before the first one costs anything.
-        let mut inspected = Vec::with_capacity(uploads.len());
-        for (index, upload) in uploads.iter().enumerate() {
-            let picture = self.inspect(upload.bytes.clone()).await?;
-            inspected.push(Arc::new(picture.map_err(|error| refused(error, upload, index, uploads.len()))?));
+    /// Checks every file, in order, before the first one costs anything. What was uploaded is dropped file by file, so
+    /// that of each only what is stored stays in memory.
+    pub(super) async fn inspect(
+        &self,
+        uploads: &mut [Upload],
+        memory: Option<&mut Share>,
+    ) -> Result<Vec<Arc<Inspected>>, AppError> {
+        let files = uploads.len();
+        let mut inspected = Vec::with_capacity(files);
+        for (index, upload) in uploads.iter_mut().enumerate() {
+            let picture = self.inspect_one(std::mem::take(&mut upload.pieces)).await?;
+            inspected.push(Arc::new(picture.map_err(|error| refused(error, upload, index, files))?));
         }
+        if let Some(memory) = memory {
+            memory.shrink_to(inspected.iter().map(|picture| picture.bytes.len()).sum());
+        }
+        Ok(inspected)
+    }
+
+    /// Stores every picture that is not stored yet, in order. Whatever was put is named in `put`, also when a later one
+    /// fails, so that the caller can take it back.
+    pub(super) async fn prepare(
+        &self,
+        uploads: &[Upload],
+        inspected: &[Arc<Inspected>],
+        put: &mut Vec<Uuid>,
+    ) -> Result<PreparedPictures, AppError> {
         let turns = self.turns.wait(inspected.iter().map(|picture| picture.sha256));
         let turns = tokio::time::timeout(LONGEST_WAIT, turns).await.map_err(|_| Refusal::Busy)?;
         let mut prepared: Vec<Prepared> = Vec::with_capacity(uploads.len());
         let mut seen = HashSet::new();
-        for (index, (picture, upload)) in inspected.into_iter().zip(uploads).enumerate() {
+        for (index, (picture, upload)) in inspected.iter().zip(uploads).enumerate() {
             let sha256 = picture.sha256;
             let stored = !seen.insert(sha256) || {
                 let mut connection = self.pool.acquire().await?;
@@ -87,11 +106,11 @@ impl PictureStorage {
             let blob = if stored {
                 None
             } else {
-                let thumbnail = self.decoding.thumbnail(Arc::clone(&picture)).await.map_err(|error| match error {
+                let thumbnail = self.decoding.thumbnail(Arc::clone(picture)).await.map_err(|error| match error {
                     PoolError::Busy => Refusal::Busy.into(),
                     PoolError::Media(error) => refused(error, upload, index, uploads.len()),
                 })?;
-                Some(self.put(&picture, thumbnail, put).await?)
+                Some(self.put(picture, thumbnail, put).await?)
             };
             prepared.push(Prepared { sha256, put: blob });
         }
@@ -99,9 +118,14 @@ impl PictureStorage {
     }
 
     /// Hashing eight megabytes takes milliseconds in which a page could have been served, hence the other thread.
-    async fn inspect(&self, bytes: Bytes) -> Result<Result<Inspected, MediaError>, AppError> {
+    async fn inspect_one(&self, pieces: Vec<Vec<u8>>) -> Result<Result<Inspected, MediaError>, AppError> {
         let limits = *self.decoding.limits();
-        tokio::task::spawn_blocking(move || media::inspect(&bytes, &limits))
+        let inspect = move || {
+            let whole = pieces.concat();
+            drop(pieces);
+            media::inspect(&whole, &limits)
+        };
+        tokio::task::spawn_blocking(inspect)
             .await
             .map_err(|error| AppError::Internal(format!("inspecting a picture: {error}")))
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -22,6 +22,7 @@ use crate::domain::{Board, Destination, PostNo, PostText, Refusal};
 use crate::error::AppError;
 use crate::hashing::{Hash, KeyedHasher, new_salt};
 use crate::markup;
+use crate::memory::Share;
 
 /// What a visitor has sent, read and checked as far as that is possible without looking at anything else.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub struct Submission {
     /// Where it came from.
     pub address: IpAddr,
     /// The memory that the pictures take, counted for as long as they are there.
-    pub memory: Option<OwnedSemaphorePermit>,
+    pub memory: Option<Share>,
 }
 
 /// A post that is committed.
@@ -114,7 +115,7 @@ impl Posting {
     /// Makes a post. Runs to its end even if the caller goes away: a post is never half done.
     pub async fn post(&self, submission: Submission) -> Result<Posted, AppError> {
         let this = self.clone();
-        let task = async move { this.run(&submission).await };
+        let task = async move { this.run(submission).await };
         let ended = self.tasks.spawn_on(task, &self.runtime).await;
         ended.unwrap_or_else(|error| Err(AppError::Internal(format!("the posting task ended: {error}"))))
     }
@@ -131,19 +132,20 @@ impl Posting {
         }
     }
 
-    async fn run(&self, submission: &Submission) -> Result<Posted, AppError> {
-        let digest = self.digest(submission, &submission.password);
+    async fn run(&self, mut submission: Submission) -> Result<Posted, AppError> {
+        let digest = self.digest(&submission, &submission.password);
         // A program may have sent the same form without a password. So did newcomers to the release before this one,
         // which runs beside it for a while.
-        let bare = if submission.password.is_empty() { None } else { self.digest(submission, "") };
-        if let Some(posted) = self.admit(submission, &[digest, bare]).await? {
+        let bare = if submission.password.is_empty() { None } else { self.digest(&submission, "") };
+        if let Some(posted) = self.admit(&submission, &[digest, bare]).await? {
             return Ok(posted);
         }
+        let inspected = self.pictures.inspect(&mut submission.uploads, submission.memory.as_mut()).await?;
         let mut attempt = 1;
         loop {
             let mut put = Vec::new();
-            let done = match self.pictures.prepare(&submission.uploads, &mut put).await {
-                Ok(pictures) => self.write_in_time(submission, digest.as_ref(), &pictures.list).await,
+            let done = match self.pictures.prepare(&submission.uploads, &inspected, &mut put).await {
+                Ok(pictures) => self.write_in_time(&submission, digest.as_ref(), &pictures.list).await,
                 Err(error) => Err(WriteFailure::Final(error)),
             };
             match &done {

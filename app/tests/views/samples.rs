@@ -2,7 +2,7 @@
 
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
-use triptych::domain::{Attachment, Board, BoardId, Picture, PictureKind, Post, PostNo, Thread, ThreadPosts};
+use triptych::domain::{Attachment, Board, BoardId, Missing, Picture, PictureKind, Post, PostNo, Thread, ThreadPosts};
 use triptych::web::views::{
     CatalogPage, CatalogSort, Draft, ErrorPage, HomePage, IndexPage, Layout, NewPicture, PostForm, PostLimits,
     ThreadPage, Totals,
@@ -241,6 +241,7 @@ fn typed() -> Draft {
         subject: "Light".into(),
         comment: "\nThe text that I typed\n>and more of it".into(),
         spoiler: true,
+        missing: Missing::Nothing,
     }
 }
 
@@ -251,6 +252,7 @@ fn hostile_draft() -> Draft {
         subject: HOSTILE.into(),
         comment: HOSTILE.into(),
         spoiler: true,
+        missing: Missing::TooLong,
     }
 }
 
@@ -268,7 +270,7 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
     let bad_board = board(1, "photo", HOSTILE, HOSTILE, false);
     let layout = Layout { site: "Triptych", boards: &boards, style: "/static/style.css", icon: "/static/icon.svg" };
     let bad_layout = Layout { site: HOSTILE, boards: &hostile_boards, ..layout };
-    let (blank, typed, bad_draft) = (Draft::default(), typed(), hostile_draft());
+    let (blank, bad_draft) = (Draft::default(), hostile_draft());
     let form = |board, thread, draft, open| PostForm { board, thread, key: Uuid::nil(), draft, limits: &LIMITS, open };
     let index = |layout, board, threads, page, pages, draft| {
         render(&IndexPage { layout, board, threads, page, pages, form: form(board, None, draft, false) })
@@ -289,17 +291,7 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
     let mut archived = ridges.clone();
     archived.thread.archived = true;
     archived.opening.subject = None;
-    let missing = ErrorPage {
-        layout,
-        status: 404,
-        title: "Not found",
-        detail: "There is no such thread. It may have been deleted, or have fallen off the last page.",
-        request_id: "018f2f3e-7b1c-7000-8000-1c2d3e4f5a6b",
-        form: None,
-        typed: None,
-        back: Some("/photo/"),
-    };
-    vec![
+    let mut pages = vec![
         ("home", render(&HomePage { layout, newest: &newest, totals: numbers })),
         (
             "home-empty",
@@ -329,34 +321,61 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
                 Some(form(&bad_board, Some(PostNo(1)), &bad_draft, true)),
             ),
         ),
+    ];
+    pages.extend(error_pages(layout, bad_layout, &photo, &bad_board));
+    pages
+}
+
+fn error_pages(
+    layout: Layout<'_>,
+    bad_layout: Layout<'_>,
+    photo: &Board,
+    bad_board: &Board,
+) -> Vec<(&'static str, String)> {
+    let form = |board, thread, draft| PostForm { board, thread, key: Uuid::nil(), draft, limits: &LIMITS, open: true };
+    let (typed, bad_draft) = (typed(), hostile_draft());
+    let half_typed = Draft { missing: Missing::Unread, ..typed.clone() };
+    let missing = ErrorPage {
+        layout,
+        status: 404,
+        title: "Not found",
+        detail: "There is no such thread. It may have been deleted, or have fallen off the last page.",
+        request_id: "018f2f3e-7b1c-7000-8000-1c2d3e4f5a6b",
+        form: None,
+        typed: None,
+        back: Some("/photo/"),
+    };
+    let refused = ErrorPage {
+        status: 422,
+        title: "A new thread needs a picture",
+        detail: "Choose at least one picture and post again.",
+        form: Some(form(photo, Some(PostNo(48211)), &typed)),
+        back: None,
+        ..missing
+    };
+    let too_slow = ErrorPage {
+        status: 408,
+        title: "That took too long",
+        detail: "The form arrived too slowly.",
+        form: Some(form(photo, Some(PostNo(48211)), &half_typed)),
+        ..refused
+    };
+    let hostile = ErrorPage {
+        layout: bad_layout,
+        status: 400,
+        title: HOSTILE,
+        detail: HOSTILE,
+        request_id: HOSTILE,
+        form: Some(form(bad_board, None, &bad_draft)),
+        typed: None,
+        back: Some(HOSTILE),
+    };
+    let unknown_board = ErrorPage { layout: bad_layout, title: HOSTILE, typed: Some(&bad_draft), ..missing };
+    vec![
         ("error", render(&missing)),
-        (
-            "error-refused",
-            render(&ErrorPage {
-                status: 422,
-                title: "A new thread needs a picture",
-                detail: "Choose at least one picture and post again.",
-                form: Some(form(&photo, Some(PostNo(48211)), &typed, true)),
-                back: None,
-                ..missing
-            }),
-        ),
-        (
-            "error-hostile",
-            render(&ErrorPage {
-                layout: bad_layout,
-                status: 400,
-                title: HOSTILE,
-                detail: HOSTILE,
-                request_id: HOSTILE,
-                form: Some(form(&bad_board, None, &bad_draft, true)),
-                typed: None,
-                back: Some(HOSTILE),
-            }),
-        ),
-        (
-            "error-unknown-board-hostile",
-            render(&ErrorPage { layout: bad_layout, title: HOSTILE, typed: Some(&bad_draft), ..missing }),
-        ),
+        ("error-refused", render(&refused)),
+        ("error-too-slow", render(&too_slow)),
+        ("error-hostile", render(&hostile)),
+        ("error-unknown-board-hostile", render(&unknown_board)),
     ]
 }

@@ -109,7 +109,7 @@ envFrom:
 {{- . | replace "$" "$$" -}}
 {{- end -}}
 
-{{/* MiB of uploads that a replica holds at a time: one post at the least. */}}
+{{/* MiB of uploads that a replica holds at a time: at the least one post, and one of its files once more, because it is copied. */}}
 {{- define "triptych.uploadMemoryMiB" -}}
-{{- max 96 (include "triptych.bodyMiB" . | int) -}}
+{{- max 96 (mul (add (int .Values.limits.files) 1) (int (trimSuffix "MiB" .Values.limits.fileSize))) -}}
 {{- end -}}

@@ -9,7 +9,7 @@ use image::metadata::Orientation;
 use super::super::limits::pixels;
 use super::super::reader::FileReader;
 use super::super::{Limits, MediaError};
-use super::Walked;
+use super::{Walked, with_room};
 use crate::domain::PictureKind;
 
 const TRAILER: u8 = 0x3b;
@@ -24,7 +24,7 @@ pub(super) fn walk(file: &[u8], limits: &Limits) -> Result<Walked, MediaError> {
     let mut walk = Walk {
         reader: FileReader::new(PictureKind::Gif, file),
         limits,
-        stored: Vec::with_capacity(file.len()),
+        stored: with_room(file),
         control: None,
         loops: false,
         frames: 0,

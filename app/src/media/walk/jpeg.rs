@@ -15,7 +15,7 @@ use super::super::error::UnsupportedFeature;
 use super::super::limits::pixels;
 use super::super::reader::FileReader;
 use super::super::{Limits, MediaError, exif};
-use super::{MAX_ICC_BYTES, Walked};
+use super::{MAX_ICC_BYTES, Walked, with_room};
 use crate::domain::PictureKind;
 
 /// No Huffman code is shorter than a bit and every 8×8 block takes at least one, so fewer bits than
@@ -38,7 +38,7 @@ pub(super) fn walk(file: &[u8], limits: &Limits) -> Result<Walked, MediaError> {
         orientation: None,
         frame: None,
         scans: Scans::default(),
-        body: Vec::with_capacity(file.len()),
+        body: with_room(file),
     };
     walk.reader.take(2)?;
     loop {
@@ -190,21 +190,21 @@ impl<'a> Walk<'a> {
             return Err(self.reader.truncated());
         }
         let orientation = self.orientation.unwrap_or(Orientation::NoTransforms);
-        let mut stored = Vec::with_capacity(self.body.len() + 64);
-        stored.extend([0xff, 0xd8]);
+        let mut front = vec![0xff, 0xd8];
         if let Some(jfif) = self.jfif {
-            put_segment(&mut stored, 0xe0, &[b"JFIF\0", &jfif, &[0, 0]]);
+            put_segment(&mut front, 0xe0, &[b"JFIF\0", &jfif, &[0, 0]]);
         }
         if orientation != Orientation::NoTransforms {
-            put_segment(&mut stored, 0xe1, &[exif::JPEG_PREFIX, &exif::minimal(orientation)]);
+            put_segment(&mut front, 0xe1, &[exif::JPEG_PREFIX, &exif::minimal(orientation)]);
         }
         for piece in icc_pieces(&self.icc) {
-            put_segment(&mut stored, 0xe2, &[ICC_PREFIX, piece]);
+            put_segment(&mut front, 0xe2, &[ICC_PREFIX, piece]);
         }
         if let Some(adobe) = self.adobe {
-            put_segment(&mut stored, 0xee, &[b"Adobe", &adobe]);
+            put_segment(&mut front, 0xee, &[b"Adobe", &adobe]);
         }
-        stored.extend(self.body);
+        let mut stored = self.body;
+        stored.splice(0..0, front);
         stored.extend([0xff, END_OF_IMAGE]);
         Ok(Walked {
             stored,

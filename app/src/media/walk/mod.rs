@@ -22,6 +22,15 @@ use crate::domain::PictureKind;
 /// Colour profiles longer than this are dropped, in bytes. Real ones take 0.5 kB to 600 kB.
 const MAX_ICC_BYTES: usize = 1024 * 1024;
 
+/// What our own EXIF block takes, and what has no place of its own in every file: markers, lengths.
+const ROOM: usize = 256;
+
+/// Where a walk gathers what it keeps. It never has to grow, so that there is one copy of the file and not more: what comes
+/// to stand at the front is known last, and the rest is moved to make room for it.
+fn with_room(file: &[u8]) -> Vec<u8> {
+    Vec::with_capacity(file.len() + ROOM)
+}
+
 /// What a walk through a file found.
 pub(super) struct Walked {
     /// The file without what is not on the list.

@@ -13,7 +13,7 @@ use image::metadata::Orientation;
 use super::super::limits::pixels;
 use super::super::reader::FileReader;
 use super::super::{Limits, MediaError, exif};
-use super::{MAX_ICC_BYTES, Walked};
+use super::{MAX_ICC_BYTES, Walked, with_room};
 use crate::domain::PictureKind;
 
 const SIGNATURE_BYTES: usize = 8;
@@ -35,7 +35,7 @@ pub(super) fn walk(file: &[u8], limits: &Limits) -> Result<Walked, MediaError> {
         data: Data::Before,
         orientation: None,
         animation: None,
-        body: Vec::with_capacity(file.len()),
+        body: with_room(file),
     };
     loop {
         let chunk = Chunk::read(&mut walk.reader)?;
@@ -316,13 +316,12 @@ impl Walk<'_> {
             return Err(self.reader.corrupt("no image data before the end"));
         }
         let orientation = self.orientation.unwrap_or(Orientation::NoTransforms);
-        let mut stored = Vec::with_capacity(self.body.len() + 128);
-        stored.extend(signature);
-        stored.extend(header.whole);
+        let mut front = [signature, header.whole].concat();
         if orientation != Orientation::NoTransforms {
-            put_chunk(&mut stored, *b"eXIf", &exif::minimal(orientation));
+            put_chunk(&mut front, *b"eXIf", &exif::minimal(orientation));
         }
-        stored.extend(self.body);
+        let mut stored = self.body;
+        stored.splice(0..0, front);
         stored.extend(end.whole);
         Ok(Walked {
             stored,

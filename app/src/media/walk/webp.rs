@@ -9,7 +9,7 @@ use image::metadata::Orientation;
 use super::super::limits::pixels;
 use super::super::reader::FileReader;
 use super::super::{Limits, MediaError, exif};
-use super::{MAX_ICC_BYTES, Walked};
+use super::{MAX_ICC_BYTES, Walked, with_room};
 use crate::domain::PictureKind;
 
 const FLAG_PROFILE: u8 = 0x20;
@@ -26,13 +26,13 @@ pub(super) fn walk(file: &[u8], limits: &Limits) -> Result<Walked, MediaError> {
     reader.take(4)?;
     let first = Chunk::read(&mut reader)?;
     if first.name == *b"VP8X" {
-        return Extended::start(reader, limits, first.data)?.walk();
+        return Extended::start(reader, limits, first.data, with_room(file))?.walk();
     }
     let image = Bitstream::parse(&first, limits)?;
-    let mut body = Vec::with_capacity(file.len());
-    put_chunk(&mut body, first.name, first.data);
+    let mut chunks = with_room(file);
+    put_chunk(&mut chunks, first.name, first.data);
     Ok(Walked {
-        stored: riff(&body),
+        stored: riff(Vec::new(), chunks),
         width: image.width,
         height: image.height,
         orientation: Orientation::NoTransforms,
@@ -115,14 +115,15 @@ struct Extended<'a> {
     orientation: Option<Orientation>,
     alpha: Option<&'a [u8]>,
     still: Option<(Chunk<'a>, Bitstream)>,
-    frames: Vec<u8>,
+    /// The chunks of all frames, then also what stands before and behind them.
+    images: Vec<u8>,
     frame_count: u32,
     /// What decoding the dearest frame takes beside the canvas.
     frame_bytes: u64,
 }
 
 impl<'a> Extended<'a> {
-    fn start(reader: FileReader<'a>, limits: &'a Limits, data: &[u8]) -> Result<Self, MediaError> {
+    fn start(reader: FileReader<'a>, limits: &'a Limits, data: &[u8], images: Vec<u8>) -> Result<Self, MediaError> {
         let mut header = FileReader::new(PictureKind::WebP, data);
         let [flags, _, _, _] = header.array()?;
         let width = header.u24_le()? + 1;
@@ -139,7 +140,7 @@ impl<'a> Extended<'a> {
             orientation: None,
             alpha: None,
             still: None,
-            frames: Vec::new(),
+            images,
             frame_count: 0,
             frame_bytes: 0,
         })
@@ -214,32 +215,33 @@ impl<'a> Extended<'a> {
         if (image.width, image.height) != (width, height) {
             return Err(self.reader.corrupt("a frame of another size than its picture"));
         }
-        let mut kept = header.to_vec();
         let alpha = alpha.filter(|_| !image.lossless);
-        if let Some(alpha) = alpha {
-            put_chunk(&mut kept, *b"ALPH", alpha);
-        }
         // What the first frame leaves uncovered is transparent too. Browsers see this without the
         // flag; our decoder would show black.
         let uncovered = self.frame_count == 1 && (width, height) != (self.width, self.height);
         if image.alpha || alpha.is_some() || uncovered {
             self.flags |= FLAG_ALPHA;
         }
-        put_chunk(&mut kept, chunk.name, chunk.data);
-        put_chunk(&mut self.frames, *b"ANMF", &kept);
+        let kept = header.len() + alpha.map_or(0, chunk_bytes) + chunk_bytes(chunk.data);
+        self.images.extend(b"ANMF");
+        self.images.extend(length(kept));
+        self.images.extend(header);
+        if let Some(alpha) = alpha {
+            put_chunk(&mut self.images, *b"ALPH", alpha);
+        }
+        put_chunk(&mut self.images, chunk.name, chunk.data);
         let bytes = pixels(width, height) * 4 + planes_bytes(&image, alpha.is_some());
         self.frame_bytes = self.frame_bytes.max(bytes);
         Ok(())
     }
 
     fn finish(mut self) -> Result<Walked, MediaError> {
-        let mut images = Vec::new();
+        let mut control = None;
         let decoded_bytes = if self.is_animated() {
-            let Some(control) = self.control.filter(|_| self.frame_count > 0) else {
+            control = self.control.filter(|_| self.frame_count > 0);
+            if control.is_none() {
                 return Err(self.reader.corrupt("an animation without a frame"));
-            };
-            put_chunk(&mut images, *b"ANIM", control);
-            images.extend(&self.frames);
+            }
             // The canvas as the decoder composes it, and once more as it hands it out.
             pixels(self.width, self.height) * 8 + self.frame_bytes
         } else {
@@ -248,25 +250,25 @@ impl<'a> Extended<'a> {
             };
             let alpha = self.alpha.filter(|_| !image.lossless);
             if let Some(alpha) = alpha {
-                put_chunk(&mut images, *b"ALPH", alpha);
+                put_chunk(&mut self.images, *b"ALPH", alpha);
             }
-            put_chunk(&mut images, chunk.name, chunk.data);
+            put_chunk(&mut self.images, chunk.name, chunk.data);
             // Browsers go by the streams; our decoder goes by the flag, and fails if it lies.
             let transparent = image.alpha || alpha.is_some();
             self.flags = if transparent { FLAG_ALPHA } else { 0 };
             still_bytes(image, transparent, alpha.is_some())
         };
         Ok(Walked {
-            stored: self.assemble(&images),
             width: self.width,
             height: self.height,
             orientation: self.orientation.unwrap_or(Orientation::NoTransforms),
             frames: self.frame_count.max(1),
             decoded_bytes,
+            stored: self.assemble(control),
         })
     }
 
-    fn assemble(&self, images: &[u8]) -> Vec<u8> {
+    fn assemble(self, control: Option<&[u8]>) -> Vec<u8> {
         let turned = self.orientation.filter(|found| *found != Orientation::NoTransforms);
         let mut flags = self.flags;
         if self.profile.is_some() {
@@ -278,16 +280,19 @@ impl<'a> Extended<'a> {
         let [width_low, width_middle, width_high, _] = (self.width - 1).to_le_bytes();
         let [height_low, height_middle, height_high, _] = (self.height - 1).to_le_bytes();
         let header = [flags, 0, 0, 0, width_low, width_middle, width_high, height_low, height_middle, height_high];
-        let mut body = Vec::with_capacity(images.len() + 128);
-        put_chunk(&mut body, *b"VP8X", &header);
+        let mut front = Vec::new();
+        put_chunk(&mut front, *b"VP8X", &header);
         if let Some(profile) = self.profile {
-            put_chunk(&mut body, *b"ICCP", profile);
+            put_chunk(&mut front, *b"ICCP", profile);
         }
-        body.extend(images);
+        if let Some(control) = control {
+            put_chunk(&mut front, *b"ANIM", control);
+        }
+        let mut chunks = self.images;
         if let Some(orientation) = turned {
-            put_chunk(&mut body, *b"EXIF", &exif::minimal(orientation));
+            put_chunk(&mut chunks, *b"EXIF", &exif::minimal(orientation));
         }
-        riff(&body)
+        riff(front, chunks)
     }
 }
 
@@ -311,13 +316,17 @@ fn planes_bytes(image: &Bitstream, alpha_plane: bool) -> u64 {
     }
 }
 
-fn riff(body: &[u8]) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(body.len() + 12);
-    stored.extend(b"RIFF");
-    stored.extend(length(body.len() + 4));
-    stored.extend(b"WEBP");
-    stored.extend(body);
-    stored
+/// The file of these chunks. The first ones are short, and so the rest is moved instead of copied.
+fn riff(first: Vec<u8>, mut chunks: Vec<u8>) -> Vec<u8> {
+    let [a, b, c, d] = length(4 + first.len() + chunks.len());
+    let head = [b'R', b'I', b'F', b'F', a, b, c, d, b'W', b'E', b'B', b'P'];
+    chunks.splice(0..0, head.into_iter().chain(first));
+    chunks
+}
+
+/// What a chunk takes with its name, its length and its padding.
+fn chunk_bytes(data: &[u8]) -> usize {
+    8 + data.len().next_multiple_of(2)
 }
 
 fn put_chunk(out: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {

@@ -4,7 +4,9 @@ use actix_web::http::header::{ACCEPT_LANGUAGE, HeaderName, LOCATION, USER_AGENT}
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::reader::{self, Form};
+use super::counted;
+use super::form::Form;
+use super::reader;
 use crate::domain::{Destination, Draft, PostNo, PostText, Refusal};
 use crate::error::AppError;
 use crate::metrics::PostLabels;
@@ -45,11 +47,12 @@ pub(crate) async fn post(
 ) -> Result<HttpResponse, AppError> {
     let mut form = reader::read(&request, &state, payload).await;
     let draft = Draft {
-        name: form.field("name").to_owned(),
-        email: form.field("email").to_owned(),
-        subject: form.field("sub").to_owned(),
-        comment: form.field("com").to_owned(),
+        name: form.take("name"),
+        email: form.take("email"),
+        subject: form.take("sub"),
+        comment: form.take("com"),
         spoiler: form.ticked("spoiler"),
+        missing: form.missing,
     };
     let destination = destination(&form);
     let done = match &destination {
@@ -72,7 +75,11 @@ pub(crate) async fn post(
             let key = form.field("key").parse().ok();
             let refused = RefusedPost { slug: &slug, thread, draft: &draft, key };
             errors::log(&error);
-            Ok(error::answer(&request, &state, &error, Some(&refused)))
+            let page = error::answer(&request, &state, &error, Some(&refused));
+            Ok(match form.text_memory.take() {
+                Some(memory) => counted::until_sent(page, memory),
+                None => page,
+            })
         }
     }
 }
@@ -118,7 +125,7 @@ async fn submit(
         uploads: std::mem::take(&mut form.uploads),
         key: key(request, form),
         address: client_address::of(request, &state.config.trusted_proxies),
-        memory: form.memory.take(),
+        memory: form.upload_memory.take(),
     };
     let (password, is_new) = held.unwrap_or_else(|| {
         // Tells newcomers behind one address apart, as far as that is possible without a cookie.

@@ -20,6 +20,7 @@ pub(crate) use headers::AllowedMethods;
 
 use crate::metrics::Counted;
 use crate::state::AppState;
+use crate::web::forms::close_if_unread;
 use request_id::RequestId;
 
 /// Stands around everything else.
@@ -40,7 +41,8 @@ pub(super) async fn around(
         // connections: so all are opened in the runtime that ends last.
         let response = TokioContext::new(next.call(request), state.runtime.clone()).await?;
         drop(in_flight);
-        let mut response = errors::in_form_asked_for(response.map_into_boxed_body(), &state);
+        let response = errors::in_form_asked_for(response.map_into_boxed_body(), &state);
+        let mut response = close_if_unread(response);
         headers::set(&mut response, &state, &id);
         measure::report(&response, &state, started);
         Ok(response)

@@ -61,7 +61,11 @@ pub(crate) fn answer(
         back: back.as_deref(),
     };
     match askama::Template::render(&page) {
-        Ok(body) => errors::head(error).content_type("text/html; charset=utf-8").body(body),
+        Ok(mut body) => {
+            // It has grown by doubling, and may have to wait for a slow reader.
+            body.shrink_to_fit();
+            errors::head(error).content_type("text/html; charset=utf-8").body(body)
+        }
         Err(cause) => {
             tracing::error!(%cause, "the error page cannot be rendered");
             problem::answer(error, &request_id(request))

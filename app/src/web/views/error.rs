@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::form::PostForm;
 use super::layout::{Layout, PageMeta};
-use crate::domain::{Board, Draft};
+use crate::domain::{Board, Draft, Missing};
 
 /// Any answer of 400 and above, as a page.
 #[derive(Debug, Template)]
@@ -26,6 +26,13 @@ pub struct ErrorPage<'a> {
     pub typed: Option<&'a Draft>,
     /// Where the visitor came from.
     pub back: Option<&'a str>,
+}
+
+impl ErrorPage<'_> {
+    /// The post that was refused, wherever it is shown.
+    fn draft(&self) -> Option<&Draft> {
+        self.form.as_ref().map(|form| form.draft).or(self.typed)
+    }
 }
 
 impl PageMeta for ErrorPage<'_> {

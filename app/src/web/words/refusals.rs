@@ -34,7 +34,9 @@ pub(super) fn detail(refusal: &Refusal) -> String {
             "The form is compressed, which is not understood here. Send it as it is.".to_owned()
         }
         Refusal::FormTooSlow { seconds } => {
-            format!("The form did not arrive in {seconds} seconds. Check your connection and post again.")
+            format!(
+                "The form arrived too slowly: it has {seconds} seconds, and must not stop on the way. Check your connection and post again."
+            )
         }
         Refusal::IncompleteForm { cause } => {
             format!("The form did not arrive whole: {cause}. Check your connection and post again.")
@@ -59,7 +61,9 @@ pub(super) fn detail(refusal: &Refusal) -> String {
             "This post is too large. It can have {files} pictures of {:.1} MB each. Make them smaller, or post them one by one.",
             megabytes(*file_bytes)
         ),
-        Refusal::TextTooLarge => "The text of this post is too long by far. Shorten it and post again.".to_owned(),
+        Refusal::TextTooLarge { comment_chars } => format!(
+            "The text of this post is too long by far. A comment can have {comment_chars} characters at the most. Shorten it and post again."
+        ),
         Refusal::TextTooLong { field, chars, most } => {
             format!("The {} has {chars} characters; {most} is the most. Shorten it and post again.", field_name(*field))
         }
