@@ -76,7 +76,7 @@ sqlx: ## Write .sqlx anew after a query or the schema has changed
 	cargo build --locked $(PACKAGES)
 	$(PROGRAMS)/sqlx
 
-bench: ## Measure speed and size against nginx and raw S3
+bench: ## Measure speed and size against nginx and raw S3, and a large board against a small one
 	@tests/install bench
 	cargo build --locked --release $(PACKAGES)
 	$(CARGO_TARGET_DIR)/release/bench

@@ -1,6 +1,6 @@
 //! A board of any size, written by Postgres itself: posting five million times would take hours.
 //!
-//! Knows the tables of the application, and that is its business alone. No object of a picture is in the store.
+//! Knows the tables of the application, for those who measure it. No object of a picture is in the store.
 
 use anyhow::{Context, Result};
 use sqlx::{Connection as _, Executor as _, PgConnection};
@@ -14,8 +14,8 @@ pub struct Filled {
     pub long_thread: i32,
 }
 
-/// Fills a board on which nothing was posted yet. Its live threads have about nine thousand posts a board; `archived`
-/// is how many there are besides. The live threads of the first board are the same in boards of all sizes.
+/// Fills a board on which nothing was posted yet. The live threads of the first board, nine thousand posts, are the same
+/// whatever the size; with `archived` posts in the archive, the other boards are as busy as the first.
 pub async fn fill(database: &mut PgConnection, archived: u32) -> Result<Filled> {
     let mut transaction = database.begin().await?;
     sqlx::query("select set_config('fill.archived', $1, true)")
@@ -34,4 +34,42 @@ pub async fn fill(database: &mut PgConnection, archived: u32) -> Result<Filled> 
     .fetch_one(database)
     .await?;
     Ok(Filled { posts, long_thread })
+}
+
+/// Makes every page of every board and of one thread out of date, as a post would.
+pub async fn outdate(database: &mut PgConnection, thread: i32) -> Result<()> {
+    database.execute("update board_state set version = version + 1").await?;
+    sqlx::query("update thread_state set version = version + 1 where thread_no = $1")
+        .bind(thread)
+        .execute(database)
+        .await?;
+    Ok(())
+}
+
+/// Deletes pictures and leaves their blobs to the collector: a third of them the oldest, the others the newest.
+pub async fn delete_pictures(database: &mut PgConnection, number: i64) -> Result<()> {
+    sqlx::query(
+        "delete from attachment where post_no in (
+            (select post_no from attachment order by post_no limit $1) union all
+            (select post_no from attachment order by post_no desc limit $2)
+        )",
+    )
+    .bind(number / 3)
+    .bind(number - number / 3)
+    .execute(database)
+    .await?;
+    Ok(())
+}
+
+/// Live threads that can be answered for a long time: those with the fewest replies of each board, with its name.
+pub async fn short_threads(database: &mut PgConnection, per_board: i64) -> Result<Vec<(String, i32)>> {
+    let threads = sqlx::query_as(
+        "select board.slug, thread.thread_no
+         from board cross join lateral (
+             select thread_no from bump join thread_state using (thread_no)
+             where bump.board_id = board.id order by replies, thread_no limit $1
+         ) thread
+         order by board.position, thread.thread_no",
+    );
+    Ok(threads.bind(per_board).fetch_all(database).await?)
 }

@@ -32,10 +32,10 @@ create temporary table planned on commit drop as
     union all
     -- A board has 150 live threads. Where nothing is archived, only the first one has seen so many.
     select place * 1000 + number, board_id, false,
-           case number when 7 then 1000 else least(600, floor(-ln(1 - pg_temp.chance(number, 3)) * 56))::integer end,
+           case number when 150 then 1000 else least(600, floor(-ln(1 - pg_temp.chance(number, 3)) * 56))::integer end,
            archived + case when archived > 0 then boards else 1 end * 3000 * pg_temp.chance(number, 4),
            case when archived > 0 then boards else 1 end * 7000
-    from busy, generate_series(1, case when archived > 0 or place = 1 then 150 else 1 end) as number;
+    from busy, generate_series(1, case when archived > 0 or place = 1 then 150 else 2 end) as number;
 
 create temporary table numbered on commit drop as
     select row_number() over (order by at, id, place)::integer as no, id, place

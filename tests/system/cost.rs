@@ -9,12 +9,13 @@ use anyhow::{Context as _, Result, ensure};
 use reqwest::StatusCode;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use triptych_tests::{
-    Replica, Stack, Visitor,
-    fill::{Filled, fill},
+    Form, Replica, Stack, Visitor,
+    fill::{Filled, delete_pictures, fill},
+    http::JSON,
     replica::{self, Environment},
 };
 
-use crate::board::{Board, in_time, wait_until};
+use crate::board::{Board, in_time, small_picture, wait_until};
 
 /// Posts in the archive of the large board, which has five times as many posts as the small one.
 const ARCHIVED: u32 = 20_000;
@@ -23,6 +24,7 @@ const ARCHIVED: u32 = 20_000;
 struct Sized {
     replica: Replica,
     environment: Environment,
+    url: String,
     database: PgConnection,
     filled: Filled,
 }
@@ -41,17 +43,38 @@ impl Sized {
         let filled = fill(&mut filling, archived).await?;
         filling.close().await?;
         let database = PgConnection::connect(&url).await?;
-        Ok(Self { replica: Replica::new(name, &binary, &environment, directory)?, environment, database, filled })
+        Ok(Self { replica: Replica::new(name, &binary, &environment, directory)?, environment, url, database, filled })
     }
 
-    /// Reads a page as the first thing that a replica does. Pages that were read before are not kept anywhere.
-    async fn read(&self, path: &str) -> Result<()> {
+    /// Has a replica do something and nothing else.
+    async fn visit(&self, work: impl AsyncFnOnce(Visitor) -> Result<()>) -> Result<()> {
         self.replica.start()?;
         self.replica.wait_ready().await?;
-        let page = Visitor::new(&self.replica.url())?.get(path).await?;
-        page.expect(StatusCode::OK).with_context(|| path.to_owned())?;
+        work(Visitor::new(&self.replica.url())?).await?;
         self.replica.terminate().await?;
         Ok(())
+    }
+
+    async fn read(&self, path: &str) -> Result<()> {
+        self.visit(async |visitor| {
+            visitor.get(path).await?.expect(StatusCode::OK).with_context(|| path.to_owned())?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Starts a thread, which archives another one, answers in it, and deletes both.
+    async fn write(&self) -> Result<()> {
+        self.visit(async |visitor| {
+            let form = Form::thread("a thread").field("pwd", "password").picture(&small_picture(7)?);
+            let thread = visitor.must_post("b", &form).await?.no;
+            let quotes = format!(">>{thread} >>{}", self.filled.long_thread);
+            visitor.must_post("b", &Form::reply(thread, &quotes)).await?;
+            let deletion = Form::new().field("no", &thread.to_string()).field("pwd", "password");
+            visitor.accepting(JSON).submit("/b/delete", &deletion).await?.expect(StatusCode::OK)?;
+            Ok(())
+        })
+        .await
     }
 
     async fn collect(&self) -> Result<()> {
@@ -81,8 +104,62 @@ impl Sized {
     }
 }
 
-/// What some work has Postgres look at.
-async fn rows(sized: &mut Sized, work: impl AsyncFnOnce(&Sized) -> Result<()>) -> Result<(i64, i64)> {
+/// The same work on a small and on a large board.
+struct Compared {
+    small: Sized,
+    large: Sized,
+    /// What costs more than it should.
+    wrong: Vec<String>,
+}
+
+impl Compared {
+    /// Does something on both boards, and answers how many rows of quotes were looked at on the large one.
+    async fn compare(&mut self, what: &str, work: impl AsyncFn(&Sized) -> Result<()>) -> Result<i64> {
+        let (small, _) = rows(&mut self.small, &work).await?;
+        let (large, quotes) = rows(&mut self.large, &work).await?;
+        if large > small + small / 10 + 20 {
+            self.wrong.push(format!("{what}: {small} rows, and {large} where the board is large"));
+        }
+        Ok(quotes)
+    }
+
+    async fn pages(&mut self) -> Result<()> {
+        let people = ["/", "/b/", "/b/catalog.html", "long thread"];
+        let programs = ["/b/0.json", "/b/catalog.json", "/b/threads.json", "long thread as JSON"];
+        for what in people.iter().chain(&programs) {
+            let read = async |sized: &Sized| match *what {
+                "long thread" => sized.read(&format!("/b/res/{}.html", sized.filled.long_thread)).await,
+                "long thread as JSON" => sized.read(&format!("/b/res/{}.json", sized.filled.long_thread)).await,
+                path => sized.read(path).await,
+            };
+            let quotes = self.compare(what, read).await?;
+            // Who quotes a post is shown to people, on pages with comments.
+            if (quotes > 0) != ["/b/", "long thread"].contains(what) {
+                self.wrong.push(format!("{what}: {quotes} rows of quotes"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn collections(&mut self) -> Result<()> {
+        self.compare("gc that finds nothing", async |sized| sized.collect().await).await?;
+        for sized in [&mut self.small, &mut self.large] {
+            let mut deleting = PgConnection::connect(&sized.url).await?;
+            delete_pictures(&mut deleting, 1200).await?;
+            deleting.close().await?;
+        }
+        self.compare("gc that finds 1,200 pictures", async |sized| sized.collect().await).await?;
+        for sized in [&mut self.small, &mut self.large] {
+            let unused = "select count(*) from blob where not exists (select from attachment where blob_id = blob.id)";
+            let left: i64 = sqlx::query_scalar(unused).fetch_one(&mut sized.database).await?;
+            ensure!(left == 0, "gc has left {left} blobs without a post");
+        }
+        Ok(())
+    }
+}
+
+/// How many rows some work has Postgres look at, in all tables and in that of quotes.
+async fn rows(sized: &mut Sized, work: impl AsyncFn(&Sized) -> Result<()>) -> Result<(i64, i64)> {
     let before = sized.looked_at().await?;
     work(sized).await?;
     let after = sized.looked_at().await?;
@@ -93,55 +170,17 @@ async fn rows(sized: &mut Sized, work: impl AsyncFnOnce(&Sized) -> Result<()>) -
 async fn what_a_request_costs_does_not_grow_with_the_board() -> Result<()> {
     let board = Board::with(Stack::builder().replicas(1).env("TRIPTYCH_DRAIN_DELAY", "0s")).await?;
     let scratch = triptych_tests::scratch::Scratch::new("cost")?;
-    let mut small = Sized::new(&board, "small", 0, scratch.path()).await?;
-    let mut large = Sized::new(&board, "large", ARCHIVED, scratch.path()).await?;
+    let small = Sized::new(&board, "small", 0, scratch.path()).await?;
+    let large = Sized::new(&board, "large", ARCHIVED, scratch.path()).await?;
     assert!(large.filled.posts > 4 * small.filled.posts, "{:?} and {:?} posts", large.filled, small.filled);
 
-    let mut wrong = Vec::new();
-    let grown = |what: &str, small: i64, large: i64| {
-        (large > small + small / 10 + 20).then(|| format!("{what}: {small} rows, and {large} where the board is large"))
-    };
-    let people = ["/", "/b/", "/b/catalog.html", "long thread"];
-    let programs = ["/b/0.json", "/b/catalog.json", "/b/threads.json", "long thread as JSON"];
-    for what in people.iter().chain(&programs) {
-        let path = |sized: &Sized| match *what {
-            "long thread" => format!("/b/res/{}.html", sized.filled.long_thread),
-            "long thread as JSON" => format!("/b/res/{}.json", sized.filled.long_thread),
-            path => path.to_owned(),
-        };
-        let read = async |sized: &Sized| sized.read(&path(sized)).await;
-        let (of_small, of_large) = (rows(&mut small, read).await?, rows(&mut large, read).await?);
-        wrong.extend(grown(what, of_small.0, of_large.0));
-        // Who quotes a post is shown to people, on pages with comments.
-        if (of_large.1 > 0) != ["/b/", "long thread"].contains(what) {
-            wrong.push(format!("{what}: {} rows of quotes", of_large.1));
-        }
-    }
-
-    let collect = async |sized: &Sized| sized.collect().await;
-    let (of_small, of_large) = (rows(&mut small, collect).await?, rows(&mut large, collect).await?);
-    wrong.extend(grown("gc that finds nothing", of_small.0, of_large.0));
-    for sized in [&small, &large] {
-        let mut deleting = board.postgres.connect(sized.replica.name()).await?;
-        deleting
-            .execute(
-                "delete from attachment where post_no in (
-                    (select post_no from attachment order by post_no limit 400) union all
-                    (select post_no from attachment order by post_no desc limit 800)
-                )",
-            )
-            .await?;
-        deleting.close().await?;
-    }
-    let (of_small, of_large) = (rows(&mut small, collect).await?, rows(&mut large, collect).await?);
-    wrong.extend(grown("gc that finds 1,200", of_small.0, of_large.0));
-    for sized in [&mut small, &mut large] {
-        let unused = "select count(*) from blob where not exists (select from attachment where blob_id = blob.id)";
-        let left: i64 = sqlx::query_scalar(unused).fetch_one(&mut sized.database).await?;
-        assert_eq!(left, 0, "blobs without a post that gc has left");
-    }
+    let mut compared = Compared { small, large, wrong: Vec::new() };
+    compared.pages().await?;
+    compared.collections().await?;
+    compared.compare("posting and deleting", async |sized| sized.write().await).await?;
+    let Compared { mut large, mut wrong, .. } = compared;
     wrong.extend(read_by_several_processes(&board, &mut large).await?);
-    ensure!(wrong.is_empty(), "this costs more than it should:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "this costs more than it should:\n{}", wrong.join("\n"));
     Ok(())
 }
 

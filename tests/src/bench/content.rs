@@ -21,7 +21,7 @@ const WORDS: &str = "light over ridge before sunrise fog second valley lens wort
                      새벽 안개 사진 정말 아름답네요 秋の山 写真 ありがとう the of and to in it was that for with on as at by";
 
 /// Some words, different ones for every number and the same for the same.
-fn sentence(number: usize, words: usize) -> String {
+pub(super) fn sentence(number: usize, words: usize) -> String {
     let all: Vec<&str> = WORDS.split_whitespace().collect();
     let mut state = number.wrapping_mul(2_654_435_761).wrapping_add(97);
     let mut next = || {

@@ -1,4 +1,4 @@
-//! Speed and size, measured against what they could be.
+//! Speed and size, measured against what they could be, and what they cost on a large board against a small one.
 //!
 //! Ratios within one run, never bare times: a round measures ours and the reference one right after the other, the
 //! next round in the other order, and the median of the rounds counts. Nothing fails because a number is bad; it
@@ -9,6 +9,7 @@
 //! check that a fresh page costs is paid for by our side.
 
 pub mod content;
+pub mod growth;
 pub mod load;
 pub mod machine;
 pub mod reads;

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use super::{
     LOAD_CPU, SERVER_CPU, Spread,
     content::{REPLIES, THREADS},
+    growth,
+    growth::{AT_ONCE, BOARDS, Growth},
     load::CONNECTIONS,
     machine::Memory,
     reads::Row,
@@ -23,17 +25,56 @@ pub struct Sizes {
     pub uploaded: Memory,
 }
 
-/// Everything, as text.
+/// What is said above all tables.
 #[must_use]
-pub fn render(machine: &str, reads: &[Row], uploads: &Uploads, start: Spread, sizes: &Sizes) -> String {
-    let mut text = format!(
+pub fn heading(machine: &str) -> String {
+    format!(
         "\n{machine}\nCPU {SERVER_CPU}: the replica and Postgres, or nginx. CPU {LOAD_CPU}: wrk, clients, the S3 \
          server.\nEach number is the median of its rounds, (least to most) where that is shown.\n"
-    );
+    )
+}
+
+/// What one replica does, as text.
+#[must_use]
+pub fn of_replica(reads: &[Row], uploads: &Uploads, start: Spread, sizes: &Sizes) -> String {
+    let mut text = String::new();
     read_table(&mut text, reads);
     upload_table(&mut text, uploads);
     size_table(&mut text, start, sizes);
     text
+}
+
+/// What a large board costs, as text.
+#[must_use]
+pub fn of_growth(growth: &Growth) -> String {
+    let mut text = format!(
+        "\nGROWTH: the same pages of a board with {} posts and of one with {}; no page is kept from before. Milliseconds \
+         for one.\nFactor: how much more it costs on the large board, lower is better.\n\n",
+        growth.small, growth.large
+    );
+    let _ = writeln!(text, "{:<44}{:>9}{:>9}   {:<22}{:>7}", "what", "small", "large", "factor", "aim");
+    for row in &growth.times {
+        growth_line(&mut text, row, 2);
+    }
+    let _ = write!(
+        text,
+        "\nPOSTS: replies a second through one replica, {AT_ONCE} at a time; to as many threads, on one board or on \
+         {BOARDS}.\n\n"
+    );
+    let _ = writeln!(text, "{:<44}{:>9}{:>9}   {:<22}{:>7}", "what", "small", "large", "factor", "aim");
+    for row in &growth.rates {
+        growth_line(&mut text, row, 0);
+    }
+    text
+}
+
+fn growth_line(text: &mut String, row: &growth::Row, digits: usize) {
+    let factor = format!("{:.2} ({:.2} to {:.2})", row.factor.median, row.factor.least, row.factor.most);
+    let _ = writeln!(
+        text,
+        "{:<44}{:>9.digits$}{:>9.digits$}   {factor:<22}{:>7}",
+        row.what, row.small.median, row.large.median, "1.50"
+    );
 }
 
 fn read_table(text: &mut String, rows: &[Row]) {

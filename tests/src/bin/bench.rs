@@ -1,14 +1,15 @@
-//! `make bench`: what the board costs, printed as tables.
+//! `make bench`: what the board costs, printed as tables. With the argument `growth`, only what a large board costs.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this program talks to the person who started it")]
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use triptych_tests::{
     Stack,
     bench::{
         LOAD_CPU, SERVER_CPU,
         content::Writer,
+        growth,
         machine::{self, pin},
         reads::Reads,
         reference::Reference,
@@ -33,9 +34,28 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<String> {
+    let only_growth = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("growth") => true,
+        Some(other) => bail!("{other} means nothing here; growth is the only part that can be had alone"),
+    };
     let own = std::env::current_exe().context("cannot find this program")?;
     ensure!(own.components().any(|part| part.as_os_str() == "release"), "measure release binaries: make bench");
-    let machine = machine::description();
+    let heading = table::heading(&machine::description());
+    let of_replica = if only_growth { String::new() } else { of_replica().await? };
+
+    eprintln!("Filling a board with ten thousand posts and one with five million, which takes some minutes");
+    // What is started now inherits the processor of the servers.
+    pin(std::process::id(), SERVER_CPU).context("two processors are needed")?;
+    let boards = growth::Boards::fill().await;
+    pin(std::process::id(), LOAD_CPU).context("two processors are needed")?;
+    eprintln!("Measuring both");
+    let growth = growth::run(boards?).await?;
+    Ok(heading + &of_replica + &table::of_growth(&growth))
+}
+
+/// Pages and pictures through one replica.
+async fn of_replica() -> Result<String> {
     let this = std::process::id();
 
     // What is started now inherits the processor of the servers.
@@ -73,5 +93,5 @@ async fn run() -> Result<String> {
     let uploaded = machine::memory(replica.pid().context("the replica does not run")?)?;
 
     stack.stop().await?;
-    Ok(table::render(&machine, &rows, &uploads, cold, &Sizes { idle, read, uploaded }))
+    Ok(table::of_replica(&rows, &uploads, cold, &Sizes { idle, read, uploaded }))
 }
