@@ -362,6 +362,7 @@ async fn the_list_of_boards_has_what_clients_read() -> Result<()> {
         ("max_webm_duration", Number),
         ("max_comment_chars", Number),
         ("bump_limit", Number),
+        ("reply_limit", Number),
         ("image_limit", Number),
         ("cooldowns", Object),
         ("spoilers", Flag),
@@ -382,6 +383,7 @@ async fn the_list_of_boards_has_what_clients_read() -> Result<()> {
             (15, 10, 300)
         );
         assert_eq!((number(board, "/max_filesize")?, number(board, "/max_comment_chars")?), (8 << 20, 5000));
+        assert_eq!(number(board, "/reply_limit")?, 1000);
     }
     Ok(())
 }

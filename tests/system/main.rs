@@ -14,6 +14,7 @@ mod harness;
 mod idempotence;
 mod identical;
 mod kill;
+mod long_threads;
 mod media_routes;
 mod migrate_waits;
 mod migrations;

@@ -148,6 +148,12 @@ pub const VARIABLES: &[Variable] = &[
     ),
     plain("TRIPTYCH_BUMP_LIMIT", Some("300"), &[Serve], "Replies after which a thread is no longer bumped"),
     plain(
+        "TRIPTYCH_REPLY_LIMIT",
+        Some("1000"),
+        &[Serve],
+        "Replies after which a thread is full and takes no more, 1 to 5000. Can be changed at any time: threads that are full by the new limit close, others open again",
+    ),
+    plain(
         "TRIPTYCH_DRAIN_DELAY",
         Some("5s"),
         &[Serve],

@@ -91,7 +91,8 @@ pub async fn index(
         // There may be a few more threads than pages: one that could not be archived because somebody replied to it,
         // or many, when the number of pages was lowered. They are archived with the next new thread.
         let pages = u32::try_from((count + per_page - 1) / per_page).unwrap_or(u32::MAX).clamp(1, limits.pages);
-        let listed = threads::list(connection, board, i64::from(page) * per_page, per_page).await?;
+        let skip = i64::from(page) * per_page;
+        let listed = threads::list(connection, board, skip, per_page, limits.reply_limit).await?;
         let threads = posts::previews(connection, listed, PREVIEW_REPLIES).await?;
         Ok(Some(IndexThreads { threads, pages }))
     })
@@ -106,17 +107,19 @@ pub async fn live_threads(
     limits: BoardLimits,
 ) -> Result<Option<Snapshot<Vec<ThreadPosts>>>, AppError> {
     snapshot(pool, Scope::Board(board), async |connection| {
-        let listed = threads::list(connection, board, 0, limits.live_threads()).await?;
+        let listed = threads::list(connection, board, 0, limits.live_threads(), limits.reply_limit).await?;
         posts::previews(connection, listed, replies).await.map(Some)
     })
     .await
 }
 
 /// Reads a thread with every reply.
-pub async fn thread(pool: &PgPool, no: PostNo) -> Result<Option<Snapshot<ThreadPosts>>, AppError> {
-    snapshot(pool, Scope::Thread(no), async |connection| match threads::find(connection, no).await? {
-        Some(thread) => posts::whole_thread(connection, thread).await,
-        None => Ok(None),
+pub async fn thread(pool: &PgPool, no: PostNo, limits: BoardLimits) -> Result<Option<Snapshot<ThreadPosts>>, AppError> {
+    snapshot(pool, Scope::Thread(no), async |connection| {
+        match threads::find(connection, no, limits.reply_limit).await? {
+            Some(thread) => posts::whole_thread(connection, thread).await,
+            None => Ok(None),
+        }
     })
     .await
 }

@@ -25,6 +25,8 @@ struct BoardItem<'a> {
     max_webm_duration: u32,
     max_comment_chars: usize,
     bump_limit: u32,
+    /// Ours: replies after which a thread is closed.
+    reply_limit: i32,
     image_limit: u32,
     cooldowns: Cooldowns,
     spoilers: u8,
@@ -52,6 +54,7 @@ pub(super) fn boards<'a>(boards: &'a [Board], config: &ServeConfig) -> BoardsDoc
         max_webm_duration: 0,
         max_comment_chars: config.posts.comment_chars,
         bump_limit: config.boards.bump_limit,
+        reply_limit: config.boards.reply_limit,
         // There is no limit; clients need a number to compare with.
         image_limit: i32::MAX.unsigned_abs(),
         cooldowns: Cooldowns::default(),
@@ -199,8 +202,8 @@ struct OpeningItem<'a> {
 }
 
 fn opening<'a>(posts: &'a ThreadPosts, limits: &BoardLimits) -> PostItem<'a> {
-    let Thread { sticky, locked, archived, replies, pictures, changed_at, .. } = posts.thread;
-    let closed = u8::from(locked || archived);
+    let Thread { sticky, archived_at, replies, pictures, changed_at, .. } = posts.thread;
+    let closed = u8::from(posts.thread.closed().is_some());
     let own = posts.opening.attachments.iter().filter(|attachment| attachment.picture.is_some()).count();
     let own = i32::try_from(own).unwrap_or(i32::MAX);
     let thread = OpeningItem {
@@ -214,7 +217,7 @@ fn opening<'a>(posts: &'a ThreadPosts, limits: &BoardLimits) -> PostItem<'a> {
         locked: closed,
         cyclical: "0",
         bumplimit: u32::try_from(replies).is_ok_and(|replies| replies >= limits.bump_limit).then_some(1),
-        archived: archived.then_some(1),
+        archived: archived_at.map(|_| 1),
         last_replies: None,
     };
     PostItem { thread: Some(thread), ..post(&posts.opening) }

@@ -117,7 +117,7 @@ pub(crate) async fn thread(request: HttpRequest, state: State, path: web::Path<(
     let no = thread_no(&number)?;
     let version = lookup::thread(&state, &slug, no).await?.ok_or_else(|| no_thread(no))?;
     let (pool, limits) = (state.pool.clone(), state.config.boards);
-    let load = move || async move { reading::thread(&pool, no).await?.ok_or_else(|| no_thread(no)) };
+    let load = move || async move { reading::thread(&pool, no, limits).await?.ok_or_else(|| no_thread(no)) };
     document(&request, &state, PageKey::ThreadJson(no), &version, load, move |read| {
         json(&documents::thread(&read.content, &limits))
     })
