@@ -189,6 +189,7 @@ fn words_are_right() {
     says("thread-nearly-full", "This thread takes 1 more reply.");
     says("thread-full", "This thread is full. It can be read, but takes no more replies.");
     says("thread-full", "7 of 7 replies, 7 pictures.");
+    says("thread-long", "16 replies and 2 pictures are not shown.");
     says("thread", "File deleted");
     says("catalog", "1,064 replies");
     let badges = |name: &str| select(&page(name), ".badge").iter().map(|badge| words(*badge)).collect::<Vec<_>>();

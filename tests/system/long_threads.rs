@@ -1,4 +1,5 @@
-//! Long threads end: the limit of replies is exact over all replicas.
+//! Long threads end: the limit of replies is exact over all replicas, and however long a thread is, no page and no
+//! document grows with it.
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::join_all;
@@ -13,11 +14,15 @@ use triptych_tests::{
 
 use crate::{
     board::find_post,
-    shared::{Shared, check_error_page, check_problem, document, everywhere, new_thread, number, sites},
+    overload::peak_memory,
+    shared::{Shared, check_error_page, check_problem, document, everywhere, list, new_thread, number, sites},
 };
 
 /// Replies that a thread takes here.
 const LIMIT: i64 = 10;
+/// Replies of a thread that are shown, whatever the limit is.
+const MOST_SHOWN: i64 = 5_000;
+
 /// Three replicas with short threads.
 static BOARD: Shared = Shared::new(|| {
     Stack::builder()
@@ -179,5 +184,92 @@ async fn a_full_thread_opens_when_a_reply_is_deleted_or_the_limit_is_raised() ->
         assert_eq!(page.texts("nav.end span")?, ["11 replies, 1 picture."]);
         assert_eq!(page.texts(".op .badge")?, ["Full"]);
     }
+    Ok(())
+}
+
+/// Gives a thread many replies as they would have been made before there was a limit. Each quotes the opening post.
+async fn lengthen(stack: &Stack, thread: i64, replies: i64, html: &str) -> Result<()> {
+    let mut database = stack.database().await?;
+    let thread = i32::try_from(thread)?;
+    let insert = "with added as (
+            insert into post (thread_no, sage, comment, html, address_hash)
+            select $1, false, 'long', $3, decode(md5((number % 100)::text), 'hex') from generate_series(1, $2) as number
+            returning no
+        )
+        insert into quote (from_no, to_no) select no, $1 from added";
+    let replies = i32::try_from(replies)?;
+    sqlx::query(insert).bind(thread).bind(replies).bind(html).execute(&mut database).await?;
+    // By itself, because everybody who posts needs these rows.
+    let count = "with counted as (
+            update thread_state set version = version + 1, changed_at = clock_timestamp(), replies = replies + $2
+            where thread_no = $1 returning board_id
+        )
+        update board_state set version = version + 1, changed_at = clock_timestamp(), posts = posts + $2
+        where board_id in (select board_id from counted)";
+    sqlx::query(count).bind(thread).bind(replies).execute(&mut database).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn fifty_thousand_replies_are_more_than_any_page_shows() -> Result<()> {
+    const REPLIES: i64 = 50_000;
+    /// Half as much again is what a replica uses that shows them all to one reader.
+    const MOST_MEMORY: usize = 96 << 20;
+    let stack = BOARD.get().await?;
+    let replica = stack.replica(0)?;
+    let visitor = Visitor::new(&replica.url())?;
+    let thread = new_thread(&visitor, "b", "endless").await?.no;
+    lengthen(stack, thread, REPLIES, "a reply of the usual length, which is some seventy bytes and no more").await?;
+
+    let path = format!("/b/res/{thread}.html");
+    let page = visitor.get(&path).await?;
+    let text = page.expect(StatusCode::OK)?.text();
+    let count = |what: &str| i64::try_from(text.matches(what).count());
+    assert_eq!(count("<article")?, MOST_SHOWN + 1, "the opening post and the newest replies");
+    assert!(text.contains("45,000 replies are not shown."), "the page does not say that replies are missing");
+    assert!(text.contains("This thread is full."), "a thread that is longer than the limit is full");
+    // The opening post is quoted by every reply that is shown.
+    assert_eq!(count("class=\"quotelink\"")?, MOST_SHOWN, "back-links");
+    let document = document(&visitor, &format!("/b/res/{thread}.json")).await?;
+    let posts = list(&document, "/posts")?;
+    assert_eq!(i64::try_from(posts.len())?, MOST_SHOWN + 1);
+    let opening = posts.first().context("no opening post")?;
+    let told = ["/no", "/replies", "/omitted_posts", "/closed"];
+    let told: Vec<i64> = told.iter().map(|field| number(opening, field)).collect::<Result<_>>()?;
+    assert_eq!(told, [thread, REPLIES, REPLIES - MOST_SHOWN, 1]);
+    let last = number(posts.last().context("no posts")?, "/no")?;
+    assert!(text.contains(&format!("id=\"p{last}\"")), "the newest reply is not shown");
+    check_problem(&reply(&visitor, thread, "one more").await?, 403, "thread_full")?;
+
+    let index = visitor.get("/b/").await?;
+    assert_eq!(index.count(&format!("#p{thread} .back a"))?, 5, "back-links from replies that the index shows");
+    for path in ["/b/catalog.html", "/b/catalog.json", "/b/threads.json", "/b/0.json", "/"] {
+        let answer = visitor.get(path).await?;
+        let length = answer.expect(StatusCode::OK)?.body.len();
+        ensure!(length < 1 << 20, "{path} has {length} bytes");
+    }
+    let peak = peak_memory(replica)?;
+    assert!(peak < MOST_MEMORY, "the replica has used {} MiB", peak >> 20);
+    Ok(())
+}
+
+#[tokio::test]
+async fn replies_full_of_markup_fill_a_page_sooner() -> Result<()> {
+    const REPLIES: i64 = 300;
+    let stack = BOARD.get().await?;
+    let visitor = Visitor::new(&stack.replica(1)?.url())?;
+    let thread = new_thread(&visitor, "b", "nothing but markup").await?.no;
+    // What five thousand characters can become.
+    let html = "<span class=\"quote\">&gt;</span><br>".repeat(2_500);
+    lengthen(stack, thread, REPLIES, &html).await?;
+    let page = visitor.get(&format!("/b/res/{thread}.html")).await?;
+    let (text, length) = (page.expect(StatusCode::OK)?.text(), page.body.len());
+    let shown = i64::try_from(text.matches("<article").count())? - 1;
+    assert_eq!(shown, i64::try_from((8 << 20) / html.len())?, "the newest replies that eight mebibytes hold");
+    assert!(length < 9 << 20, "{length} bytes");
+    assert!(text.contains(&format!("{} replies are not shown.", REPLIES - shown)));
+    let document = document(&visitor, "/b/catalog.json").await?;
+    let opening = find_post(&document, thread).context("the thread is not in the catalogue")?;
+    assert_eq!((list(opening, "/last_replies")?.len(), number(opening, "/omitted_posts")?), (0, REPLIES));
     Ok(())
 }

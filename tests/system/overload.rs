@@ -22,7 +22,7 @@ const MIB: usize = 1 << 20;
 const MOST: usize = 256 * MIB;
 
 /// The most memory that a replica has ever used.
-fn peak_memory(replica: &Replica) -> Result<usize> {
+pub(crate) fn peak_memory(replica: &Replica) -> Result<usize> {
     let pid = replica.pid().context("the replica does not run")?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;

@@ -149,24 +149,20 @@ pub async fn count_in_thread(connection: &mut PgConnection, thread: PostNo) -> R
     Ok((row.posts, row.pictures))
 }
 
-/// A thread with every reply.
-pub async fn whole_thread(connection: &mut PgConnection, thread: Thread) -> Result<Option<ThreadPosts>, Error> {
-    let rows = sqlx::query_as!(
-        Row,
-        "select no, thread_no, created_at, name, subject, sage, comment, html from post where thread_no = $1 order by no",
-        thread.no.0,
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    let posts = assemble(connection, rows).await?;
-    Ok(with_posts(vec![thread], posts).pop())
+/// How much of a thread is read besides its opening post: its newest replies, as far back as they are within both bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Newest {
+    /// How many replies.
+    pub replies: i64,
+    /// How many bytes of HTML their comments have together.
+    pub bytes: i64,
 }
 
-/// Threads with their opening post and the last few replies of each, in the order given.
-pub async fn previews(
+/// Threads with their opening post and the newest replies of each, in the order given.
+pub async fn of_threads(
     connection: &mut PgConnection,
     threads: Vec<Thread>,
-    replies: i64,
+    newest: Newest,
 ) -> Result<Vec<ThreadPosts>, Error> {
     let numbers: Vec<i32> = threads.iter().map(|thread| thread.no.0).collect();
     let rows = sqlx::query_as!(
@@ -175,14 +171,17 @@ pub async fn previews(
                   shown.name, shown.subject, shown.sage as "sage!", shown.comment as "comment!", shown.html as "html!"
            from unnest($1::integer[]) as listed (no)
            cross join lateral (
-               (select * from post where post.no = listed.no)
+               (select *, 0 as bytes from post where post.no = listed.no)
                union all
-               (select * from post where post.thread_no = listed.no and post.no > listed.no
-                order by post.no desc limit $2)
+               (select *, sum(octet_length(html)) over (order by no desc rows unbounded preceding) as bytes
+                from (select * from post where post.thread_no = listed.no and post.no > listed.no
+                      order by post.no desc limit $2) newest)
            ) shown
+           where shown.bytes <= $3
            order by shown.no"#,
         &numbers,
-        replies,
+        newest.replies,
+        newest.bytes,
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -221,15 +220,15 @@ async fn assemble(connection: &mut PgConnection, rows: Vec<Row>) -> Result<Vec<P
     Ok(posts.collect())
 }
 
-/// Who quotes these posts from within their own thread. A quote from elsewhere is no back-link: it would change a
-/// page whose version does not change.
+/// Which of these posts quote which others of the same thread. A quote from elsewhere is no back-link: it would change a
+/// page whose version does not change. Nor is one from a post that is not shown: there may be thousands.
 async fn backlinks(connection: &mut PgConnection, posts: &[PostNo]) -> Result<HashMap<PostNo, Vec<PostNo>>, Error> {
     let rows = sqlx::query!(
         "select quote.from_no, quote.to_no
          from quote
          join post quoting on quoting.no = quote.from_no
          join post quoted on quoted.no = quote.to_no
-         where quote.to_no = any($1) and quoting.thread_no = quoted.thread_no
+         where quote.to_no = any($1) and quote.from_no = any($1) and quoting.thread_no = quoted.thread_no
          order by quote.from_no",
         &numbers(posts),
     )

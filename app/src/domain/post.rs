@@ -48,6 +48,10 @@ impl Post {
     }
 }
 
+/// The most replies of a thread that one page or document ever shows, and so the highest limit that can be set: beyond
+/// it people could write what nobody can read.
+pub const MOST_REPLIES_SHOWN: i64 = 5_000;
+
 /// Why a thread takes no replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
@@ -101,14 +105,14 @@ impl Thread {
     }
 }
 
-/// A whole thread: the opening post first, then every reply in order.
+/// A thread with its posts: the opening post first, then the newest replies in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadPosts {
     /// The thread as a whole.
     pub thread: Thread,
     /// Its first post.
     pub opening: Post,
-    /// All replies, or on an index page the last few, ascending.
+    /// On its own page all of them or as many as a page can show, on an index page the last few; ascending.
     pub replies: Vec<Post>,
 }
 

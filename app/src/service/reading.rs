@@ -4,14 +4,21 @@
 use uuid::Uuid;
 
 use crate::config::BoardLimits;
+use crate::db::posts::Newest;
 use crate::db::versions::{Scope, Version};
 use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, threads, versions};
-use crate::domain::{Attachment, BoardId, PostNo, ThreadPosts};
+use crate::domain::{Attachment, BoardId, MOST_REPLIES_SHOWN, PostNo, ThreadPosts};
 use crate::error::AppError;
 use crate::live::Boards;
 
+/// What a thread's own page and document show. A thread may hold more: it may have got its replies under a higher limit, or
+/// before there was one. Their text is bounded too, because a comment of a few thousand characters can be a hundred
+/// kilobytes of HTML; ordinary threads come nowhere near.
+const WHOLE_THREAD: Newest = Newest { replies: MOST_REPLIES_SHOWN, bytes: 8 << 20 };
 /// Replies of a thread on an index page.
 const PREVIEW_REPLIES: i64 = 5;
+/// Bytes of HTML that the replies of one thread have on a page, or in a document, of many threads.
+const PREVIEW_BYTES: i64 = 64 << 10;
 /// Pictures on the home page.
 const NEWEST_PICTURES: i64 = 12;
 /// Threads that the archive lists.
@@ -93,13 +100,14 @@ pub async fn index(
         let pages = u32::try_from((count + per_page - 1) / per_page).unwrap_or(u32::MAX).clamp(1, limits.pages);
         let skip = i64::from(page) * per_page;
         let listed = threads::list(connection, board, skip, per_page, limits.reply_limit).await?;
-        let threads = posts::previews(connection, listed, PREVIEW_REPLIES).await?;
+        let newest = Newest { replies: PREVIEW_REPLIES, bytes: PREVIEW_BYTES };
+        let threads = posts::of_threads(connection, listed, newest).await?;
         Ok(Some(IndexThreads { threads, pages }))
     })
     .await
 }
 
-/// Reads the threads on all pages of a board in bump order, each with this many of its last replies.
+/// Reads the threads on all pages of a board in bump order, each with so many of its last replies at the most.
 pub async fn live_threads(
     pool: &PgPool,
     board: BoardId,
@@ -108,20 +116,23 @@ pub async fn live_threads(
 ) -> Result<Option<Snapshot<Vec<ThreadPosts>>>, AppError> {
     snapshot(pool, Scope::Board(board), async |connection| {
         let listed = threads::list(connection, board, 0, limits.live_threads(), limits.reply_limit).await?;
-        posts::previews(connection, listed, replies).await.map(Some)
+        posts::of_threads(connection, listed, Newest { replies, bytes: PREVIEW_BYTES }).await.map(Some)
     })
     .await
 }
 
-/// Reads a thread with every reply.
+/// Reads a thread with its replies, or with the newest ones if there are more than a page can show.
 pub async fn thread(pool: &PgPool, no: PostNo, limits: BoardLimits) -> Result<Option<Snapshot<ThreadPosts>>, AppError> {
-    snapshot(pool, Scope::Thread(no), async |connection| {
-        match threads::find(connection, no, limits.reply_limit).await? {
-            Some(thread) => posts::whole_thread(connection, thread).await,
-            None => Ok(None),
-        }
-    })
-    .await
+    snapshot(pool, Scope::Thread(no), async |connection| whole_thread(connection, no, limits).await).await
+}
+
+async fn whole_thread(
+    connection: &mut PgConnection,
+    no: PostNo,
+    limits: BoardLimits,
+) -> Result<Option<ThreadPosts>, db::Error> {
+    let Some(thread) = threads::find(connection, no, limits.reply_limit).await? else { return Ok(None) };
+    Ok(posts::of_threads(connection, vec![thread], WHOLE_THREAD).await?.pop())
 }
 
 /// The newest archived threads of a board, ascending.

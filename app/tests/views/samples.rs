@@ -265,12 +265,12 @@ fn form<'a>(board: &'a Board, thread: Option<PostNo>, draft: &'a Draft, open: bo
 
 /// The page of one thread in the states that it goes through.
 fn thread_pages(layout: Layout<'_>, board: &Board) -> Vec<(&'static str, String)> {
-    let whole = ridges();
-    let mut short = whole.clone();
+    let long = ridges();
+    let mut short = long.clone();
     (short.thread.replies, short.thread.pictures) = (7, 7);
     let mut full = short.clone();
     full.thread.reply_limit = 7;
-    let mut archived = whole;
+    let mut archived = long.clone();
     archived.thread.archived_at = Some(at(900));
     archived.opening.subject = None;
     let draft = Draft::default();
@@ -282,6 +282,7 @@ fn thread_pages(layout: Layout<'_>, board: &Board) -> Vec<(&'static str, String)
         ("thread", page(&short, form(993))),
         ("thread-nearly-full", page(&short, form(1))),
         ("thread-full", page(&full, None)),
+        ("thread-long", page(&long, None)),
         ("thread-archived", page(&archived, None)),
     ]
 }

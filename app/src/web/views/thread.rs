@@ -19,7 +19,7 @@ pub struct ThreadPage<'a> {
     pub layout: Layout<'a>,
     /// The board.
     pub board: &'a Board,
-    /// The thread with all its replies.
+    /// The thread with its replies.
     pub posts: &'a ThreadPosts,
     /// Replies to it; `None` when nobody may.
     pub form: Option<PostForm<'a>>,
