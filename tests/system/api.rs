@@ -65,7 +65,8 @@ const OPENING: Fields = &[
     ("locked", Flag),
     ("cyclical", Text),
 ];
-const OPENING_MAYBE: Fields = &[("bumplimit", Flag), ("archived", Flag)];
+const OPENING_MAYBE: Fields =
+    &[("bumplimit", Flag), ("imagelimit", Flag), ("archived", Flag), ("archived_on", Number), ("unique_ips", Number)];
 
 /// Checks that the fields of an object are these, all that must be there and none that is unknown.
 fn check_fields(value: &Value, must: &[Fields], may: &[Fields]) -> Result<()> {
@@ -215,10 +216,11 @@ async fn a_thread_has_the_fields_that_clients_need() -> Result<()> {
     assert_eq!((text(opening, "/name")?, text(opening, "/sub")?), ("Kim", "A subject"));
     assert_eq!(text(opening, "/com")?, r#"opening<br><span class="quote">&gt;quote</span>"#);
     assert_eq!(text(opening, "/ext")?, ".jpg");
-    let counts = ["replies", "images", "omitted_posts", "omitted_images", "sticky", "closed"];
+    let counts = ["replies", "images", "omitted_posts", "omitted_images", "sticky", "closed", "unique_ips"];
     let told: Vec<i64> = counts.iter().map(|name| number(opening, &format!("/{name}"))).collect::<Result<_>>()?;
-    assert_eq!(told, [7, 5, 0, 0, 0, 0], "{counts:?}");
-    for absent in ["email", "spoiler", "archived", "bumplimit", "extra_files", "filedeleted", "last_replies"] {
+    assert_eq!(told, [7, 5, 0, 0, 0, 0, 1], "{counts:?}");
+    let absent = ["email", "spoiler", "archived", "archived_on", "bumplimit", "imagelimit", "extra_files"];
+    for absent in absent.iter().chain(&["filedeleted", "last_replies"]) {
         assert!(opening.get(absent).is_none(), "{absent}: {opening:#}");
     }
     assert_eq!(list(&posts[1], "/extra_files")?.len(), 3);
@@ -341,7 +343,38 @@ async fn board_documents_agree_with_the_thread() -> Result<()> {
         .map(|flag| number(&old, &format!("/posts/0/{flag}")))
         .collect::<Result<_>>()?;
     assert_eq!(flags, [1, 1, 1]);
+    // Archived when the last thread was made: not before its own last change, and not after now.
+    let archived_on = number(&old, "/posts/0/archived_on")?;
+    assert!(archived_on >= number(&old, "/posts/0/time")? && archived_on <= chrono::Utc::now().timestamp(), "{old:#}");
+    assert!(old.pointer("/posts/0/unique_ips").is_none(), "4chan does not tell it of archived threads: {old:#}");
+    for path in ["/b/catalog.json", "/b/0.json"] {
+        let listed = document(&visitor, path).await?;
+        let posts = crate::board::posts(&listed);
+        assert!(posts.iter().all(|post| post.get("unique_ips").is_none()), "{path} tells it only of one thread");
+    }
+
+    check_locked_board(&stack, &visitor, full).await?;
     stack.stop().await
+}
+
+/// Nobody can reply on a locked board, whatever the thread is like. This one also gets all the pictures that it can have.
+async fn check_locked_board(stack: &Stack, visitor: &Visitor, thread: i64) -> Result<()> {
+    let mut database = stack.database().await?;
+    for change in [
+        "update board set locked = true where slug = 'b'",
+        "update thread_state set pictures = pictures + 4000",
+        "update site_state set version = version + 1",
+    ] {
+        sqlx::query(change).execute(&mut database).await?;
+    }
+    for path in [format!("/b/res/{thread}.json"), "/b/catalog.json".into(), "/b/0.json".into()] {
+        let document = document(visitor, &path).await?;
+        let opening = crate::board::find_post(&document, thread).with_context(|| path.clone())?;
+        check_post(opening, true)?;
+        ensure!(number(opening, "/closed")? == 1 && number(opening, "/locked")? == 1, "{path}: {opening:#}");
+        ensure!(number(opening, "/imagelimit")? == 1, "{path} of a thread full of pictures: {opening:#}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -383,7 +416,10 @@ async fn the_list_of_boards_has_what_clients_read() -> Result<()> {
             (15, 10, 300)
         );
         assert_eq!((number(board, "/max_filesize")?, number(board, "/max_comment_chars")?), (8 << 20, 5000));
-        assert_eq!(number(board, "/reply_limit")?, 1000);
+        // A thousand replies with four pictures each.
+        assert_eq!((number(board, "/reply_limit")?, number(board, "/image_limit")?), (1000, 4000));
+        let worksafe = number(board, "/ws_board")? == 1;
+        assert_eq!(worksafe, text(board, "/board")? != "x", "only one board is not: {board:#}");
     }
     Ok(())
 }
@@ -550,6 +586,55 @@ async fn what_is_not_there_is_told_as_a_problem() -> Result<()> {
         let answer = visitor.accepting(JSON).get(path).await?;
         check_problem(&answer, 404, "unknown_file").with_context(|| path.to_owned())?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn last_modified_rises_with_every_change_of_a_thread() -> Result<()> {
+    let stack = SHARED.get().await?;
+    let visitor = Visitor::new(&stack.url())?;
+    let start = chrono::Utc::now().timestamp();
+    let form = Form::thread("watched").picture(&pictures::png(rand::random(), 30, 20)?);
+    let thread = visitor.must_post("b", &form).await?.no;
+    let mut database = stack.database().await?;
+    let mut told = Vec::new();
+    let mut look = async || {
+        let own = number(&document(&visitor, &format!("/b/res/{thread}.json")).await?, "/posts/0/last_modified")?;
+        for path in ["/b/threads.json", "/b/catalog.json"] {
+            let listed = document(&visitor, path).await?;
+            let listed = crate::board::find_post(&listed, thread).context("the thread is not listed")?;
+            ensure!(number(listed, "/last_modified")? == own, "{path} tells another time");
+        }
+        told.push(own);
+        anyhow::Ok(())
+    };
+    look().await?;
+    let mut replies = Vec::new();
+    for turn in 0..4 {
+        let form = Form::reply(thread, &format!("reply {turn}")).field("pwd", "a password");
+        let form = if turn == 0 { form.picture(&pictures::png(rand::random(), 20, 20)?) } else { form };
+        replies.push(visitor.must_post("b", &form).await?.no);
+        look().await?;
+    }
+    let delete = |no: i64| Form::new().field("no", &no.to_string()).field("pwd", "a password");
+    for form in [delete(replies[0]).field("file_only", "on"), delete(replies[1])] {
+        visitor.accepting(JSON).submit("/b/delete", &form).await?.expect(StatusCode::OK)?;
+        look().await?;
+    }
+    // As a release changes it that knows nothing of this number, while it is replaced by one that does.
+    let older = "with changed as (
+            update thread_state set version = version + 1, changed_at = clock_timestamp()
+            where thread_no = $1 returning board_id
+        )
+        update board_state set version = version + 1, changed_at = clock_timestamp()
+        where board_id in (select board_id from changed)";
+    sqlx::query(older).bind(i32::try_from(thread)?).execute(&mut database).await?;
+    look().await?;
+    assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "each change has to have a later time: {told:?}");
+    // Ahead of the clock by no more than there were changes.
+    let (now, changes) = (chrono::Utc::now().timestamp(), i64::try_from(told.len())?);
+    let (first, last) = (told[0], told[told.len() - 1]);
+    assert!((start - 1..=now + 1).contains(&first) && last <= now + changes, "{told:?} from {start} to {now}");
     Ok(())
 }
 

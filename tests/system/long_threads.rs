@@ -234,9 +234,9 @@ async fn fifty_thousand_replies_are_more_than_any_page_shows() -> Result<()> {
     let posts = list(&document, "/posts")?;
     assert_eq!(i64::try_from(posts.len())?, MOST_SHOWN + 1);
     let opening = posts.first().context("no opening post")?;
-    let told = ["/no", "/replies", "/omitted_posts", "/closed"];
+    let told = ["/no", "/replies", "/omitted_posts", "/closed", "/unique_ips"];
     let told: Vec<i64> = told.iter().map(|field| number(opening, field)).collect::<Result<_>>()?;
-    assert_eq!(told, [thread, REPLIES, REPLIES - MOST_SHOWN, 1]);
+    assert_eq!(told, [thread, REPLIES, REPLIES - MOST_SHOWN, 1, 101]);
     let last = number(posts.last().context("no posts")?, "/no")?;
     assert!(text.contains(&format!("id=\"p{last}\"")), "the newest reply is not shown");
     check_problem(&reply(&visitor, thread, "one more").await?, 403, "thread_full")?;

@@ -85,7 +85,7 @@ pub const VARIABLES: &[Variable] = &[
         "TRIPTYCH_BOARDS",
         Some(BOARDS),
         &[Migrate],
-        "JSON list of boards: slug, title, description, locked. Boards that are not named stay as they are",
+        "JSON list of boards: slug, title, description, locked, worksafe (true unless said otherwise; clients are told). Boards that are not named stay as they are",
     ),
     plain(
         "TRIPTYCH_MIGRATE_WAIT",

@@ -6,7 +6,7 @@ use crate::domain::{Board, BoardId, BoardSettings};
 /// Every board in the order of its configuration, and the version of that list.
 pub async fn list(connection: &mut PgConnection) -> Result<(i64, Vec<Board>), Error> {
     let version = sqlx::query_scalar!("select version from site_state").fetch_one(&mut *connection).await?;
-    let boards = sqlx::query!("select id, slug, title, description, locked from board order by position, id")
+    let boards = sqlx::query!("select id, slug, title, description, locked, worksafe from board order by position, id")
         .fetch_all(connection)
         .await?;
     let boards = boards
@@ -17,6 +17,7 @@ pub async fn list(connection: &mut PgConnection) -> Result<(i64, Vec<Board>), Er
             title: row.title,
             description: row.description,
             locked: row.locked,
+            worksafe: row.worksafe,
         })
         .collect();
     Ok((version, boards))
@@ -30,19 +31,20 @@ pub async fn configure(connection: &mut PgConnection, boards: &[BoardSettings]) 
     let mut changed = false;
     for (position, board) in (0_i16..).zip(boards) {
         let id = sqlx::query_scalar!(
-            "insert into board (slug, title, description, position, locked)
-             values ($1, $2, $3, $4, $5)
+            "insert into board (slug, title, description, position, locked, worksafe)
+             values ($1, $2, $3, $4, $5, $6)
              on conflict (slug) do update
                  set title = excluded.title, description = excluded.description,
-                     position = excluded.position, locked = excluded.locked
-                 where (board.title, board.description, board.position, board.locked)
-                     is distinct from (excluded.title, excluded.description, excluded.position, excluded.locked)
+                     position = excluded.position, locked = excluded.locked, worksafe = excluded.worksafe
+                 where (board.title, board.description, board.position, board.locked, board.worksafe)
+                     is distinct from (excluded.title, excluded.description, excluded.position, excluded.locked, excluded.worksafe)
              returning id",
             board.slug,
             board.title,
             board.description,
             position,
             board.locked,
+            board.worksafe,
         )
         .fetch_optional(&mut *connection)
         .await?;

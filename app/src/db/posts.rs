@@ -149,6 +149,16 @@ pub async fn count_in_thread(connection: &mut PgConnection, thread: PostNo) -> R
     Ok((row.posts, row.pictures))
 }
 
+/// From how many addresses the posts of a thread were sent.
+pub async fn posters(connection: &mut PgConnection, thread: PostNo) -> Result<i64, Error> {
+    sqlx::query_scalar!(
+        r#"select count(distinct address_hash) as "posters!" from post where thread_no = $1"#,
+        thread.0,
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// How much of a thread is read besides its opening post: its newest replies, as far back as they are within both bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct Newest {

@@ -82,8 +82,9 @@ pub struct Thread {
     pub pictures: i32,
     /// When it was last bumped; `None` when archived.
     pub bumped_at: Option<DateTime<Utc>>,
-    /// When anything that its page shows last changed.
-    pub changed_at: DateTime<Utc>,
+    /// When anything that its page shows last changed, in seconds since 1970. Each change makes it greater: several within
+    /// one second run ahead of the clock.
+    pub last_modified: i64,
 }
 
 impl Thread {

@@ -126,6 +126,32 @@ pub async fn thread(pool: &PgPool, no: PostNo, limits: BoardLimits) -> Result<Op
     snapshot(pool, Scope::Thread(no), async |connection| whole_thread(connection, no, limits).await).await
 }
 
+/// A thread as programs read it.
+#[derive(Debug)]
+pub struct ThreadContent {
+    /// Its posts.
+    pub posts: ThreadPosts,
+    /// From how many addresses they were sent; not told of archived threads, as 4chan does not.
+    pub posters: Option<i64>,
+}
+
+/// Reads what programs are told of a thread.
+pub async fn thread_content(
+    pool: &PgPool,
+    no: PostNo,
+    limits: BoardLimits,
+) -> Result<Option<Snapshot<ThreadContent>>, AppError> {
+    snapshot(pool, Scope::Thread(no), async |connection| {
+        let Some(posts) = whole_thread(connection, no, limits).await? else { return Ok(None) };
+        let posters = match posts.thread.archived_at {
+            None => Some(posts::posters(connection, no).await?),
+            Some(_) => None,
+        };
+        Ok(Some(ThreadContent { posts, posters }))
+    })
+    .await
+}
+
 async fn whole_thread(
     connection: &mut PgConnection,
     no: PostNo,

@@ -26,7 +26,8 @@ const THUMBNAILS: [(&str, i32, i32); 6] = [
 ];
 
 fn board(id: i16, slug: &str, title: &str, description: &str, locked: bool) -> Board {
-    Board { id: BoardId(id), slug: slug.into(), title: title.into(), description: description.into(), locked }
+    let (slug, title, description) = (slug.into(), title.into(), description.into());
+    Board { id: BoardId(id), slug, title, description, locked, worksafe: true }
 }
 
 fn boards() -> Vec<Board> {
@@ -103,7 +104,7 @@ fn thread(opening: Post, replies: Vec<Post>, counts: (i32, i32)) -> ThreadPosts 
         reply_limit: 1_000,
         pictures: counts.1,
         bumped_at: Some(opening.created_at),
-        changed_at: opening.created_at,
+        last_modified: opening.created_at.timestamp(),
     };
     ThreadPosts { thread, opening, replies }
 }

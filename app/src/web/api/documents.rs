@@ -4,8 +4,9 @@
 use base64::Engine as _;
 use serde::Serialize;
 
-use crate::config::{BoardLimits, ServeConfig};
+use crate::config::ServeConfig;
 use crate::domain::{Attachment, Board, Post, PostNo, Thread, ThreadPosts};
+use crate::service::reading::ThreadContent;
 
 #[derive(Debug, Serialize)]
 pub(super) struct BoardsDocument<'a> {
@@ -27,7 +28,7 @@ struct BoardItem<'a> {
     bump_limit: u32,
     /// Ours: replies after which a thread is closed.
     reply_limit: i32,
-    image_limit: u32,
+    image_limit: i64,
     cooldowns: Cooldowns,
     spoilers: u8,
     is_archived: u8,
@@ -46,7 +47,7 @@ pub(super) fn boards<'a>(boards: &'a [Board], config: &ServeConfig) -> BoardsDoc
         board: &board.slug,
         title: &board.title,
         meta_description: &board.description,
-        ws_board: 0,
+        ws_board: u8::from(board.worksafe),
         per_page: config.boards.threads_per_page,
         pages: config.boards.pages,
         max_filesize: config.posts.file_bytes,
@@ -55,13 +56,17 @@ pub(super) fn boards<'a>(boards: &'a [Board], config: &ServeConfig) -> BoardsDoc
         max_comment_chars: config.posts.comment_chars,
         bump_limit: config.boards.bump_limit,
         reply_limit: config.boards.reply_limit,
-        // There is no limit; clients need a number to compare with.
-        image_limit: i32::MAX.unsigned_abs(),
+        image_limit: image_limit(config),
         cooldowns: Cooldowns::default(),
         spoilers: 1,
         is_archived: 1,
     };
     BoardsDocument { boards: boards.iter().map(item).collect() }
+}
+
+/// Pictures of a thread without those of its opening post. Nothing limits them but the replies that they hang on.
+fn image_limit(config: &ServeConfig) -> i64 {
+    i64::from(config.boards.reply_limit).saturating_mul(i64::try_from(config.posts.files).unwrap_or(i64::MAX))
 }
 
 #[derive(Debug, Serialize)]
@@ -81,7 +86,7 @@ struct ThreadItem {
 pub(super) fn thread_pages(threads: &[ThreadPosts], per_page: u32) -> Vec<ThreadsPage> {
     let item = |posts: &ThreadPosts| ThreadItem {
         no: posts.thread.no,
-        last_modified: posts.thread.changed_at.timestamp(),
+        last_modified: posts.thread.last_modified,
         replies: posts.thread.replies,
     };
     pages(threads, per_page, |page, threads| ThreadsPage { page, threads: threads.iter().map(item).collect() })
@@ -94,15 +99,15 @@ pub(super) struct CatalogPage<'a> {
 }
 
 /// `catalog.json`
-pub(super) fn catalog<'a>(threads: &'a [ThreadPosts], limits: &BoardLimits) -> Vec<CatalogPage<'a>> {
+pub(super) fn catalog<'a>(threads: &'a [ThreadPosts], board: &Board, config: &ServeConfig) -> Vec<CatalogPage<'a>> {
     let item = |posts: &'a ThreadPosts| {
-        let mut opening = opening(posts, limits);
+        let mut opening = opening(posts, board, config);
         if let Some(thread) = &mut opening.thread {
             thread.last_replies = Some(posts.replies.iter().map(post).collect());
         }
         opening
     };
-    pages(threads, limits.threads_per_page, |page, threads| CatalogPage {
+    pages(threads, config.boards.threads_per_page, |page, threads| CatalogPage {
         page,
         threads: threads.iter().map(item).collect(),
     })
@@ -124,13 +129,22 @@ pub(super) struct ThreadDocument<'a> {
 }
 
 /// `{page}.json`
-pub(super) fn index<'a>(threads: &'a [ThreadPosts], limits: &BoardLimits) -> IndexDocument<'a> {
-    IndexDocument { threads: threads.iter().map(|posts| thread(posts, limits)).collect() }
+pub(super) fn index<'a>(threads: &'a [ThreadPosts], board: &Board, config: &ServeConfig) -> IndexDocument<'a> {
+    let item = |posts: &'a ThreadPosts| with_replies(opening(posts, board, config), posts);
+    IndexDocument { threads: threads.iter().map(item).collect() }
 }
 
 /// `res/{no}.json`
-pub(super) fn thread<'a>(posts: &'a ThreadPosts, limits: &BoardLimits) -> ThreadDocument<'a> {
-    ThreadDocument { posts: std::iter::once(opening(posts, limits)).chain(posts.replies.iter().map(post)).collect() }
+pub(super) fn thread<'a>(content: &'a ThreadContent, board: &Board, config: &ServeConfig) -> ThreadDocument<'a> {
+    let mut opening = opening(&content.posts, board, config);
+    if let Some(thread) = &mut opening.thread {
+        thread.unique_ips = content.posters;
+    }
+    with_replies(opening, &content.posts)
+}
+
+fn with_replies<'a>(opening: PostItem<'a>, posts: &'a ThreadPosts) -> ThreadDocument<'a> {
+    ThreadDocument { posts: std::iter::once(opening).chain(posts.replies.iter().map(post)).collect() }
 }
 
 #[derive(Debug, Serialize)]
@@ -196,28 +210,39 @@ struct OpeningItem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     bumplimit: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    imagelimit: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     archived: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived_on: Option<i64>,
+    /// In the document of the thread alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_ips: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_replies: Option<Vec<PostItem<'a>>>,
 }
 
-fn opening<'a>(posts: &'a ThreadPosts, limits: &BoardLimits) -> PostItem<'a> {
-    let Thread { sticky, archived_at, replies, pictures, changed_at, .. } = posts.thread;
-    let closed = u8::from(posts.thread.closed().is_some());
+fn opening<'a>(posts: &'a ThreadPosts, board: &Board, config: &ServeConfig) -> PostItem<'a> {
+    let Thread { sticky, archived_at, replies, pictures, last_modified, .. } = posts.thread;
+    let closed = u8::from(posts.thread.closed().is_some() || board.locked);
     let own = posts.opening.attachments.iter().filter(|attachment| attachment.picture.is_some()).count();
     let own = i32::try_from(own).unwrap_or(i32::MAX);
+    let images = (pictures - own).max(0);
     let thread = OpeningItem {
         replies,
-        images: (pictures - own).max(0),
+        images,
         omitted_posts: posts.omitted_replies(),
         omitted_images: posts.omitted_pictures(),
-        last_modified: changed_at.timestamp(),
+        last_modified,
         sticky: u8::from(sticky),
         closed,
         locked: closed,
         cyclical: "0",
-        bumplimit: u32::try_from(replies).is_ok_and(|replies| replies >= limits.bump_limit).then_some(1),
+        bumplimit: u32::try_from(replies).is_ok_and(|replies| replies >= config.boards.bump_limit).then_some(1),
+        imagelimit: (i64::from(images) >= image_limit(config)).then_some(1),
         archived: archived_at.map(|_| 1),
+        archived_on: archived_at.map(|at| at.timestamp()),
+        unique_ips: None,
         last_replies: None,
     };
     PostItem { thread: Some(thread), ..post(&posts.opening) }
