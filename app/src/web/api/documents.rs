@@ -1,5 +1,11 @@
 //! The JSON documents. Field names and types are those of 4chan's read-only API, with vichan's additions where its
 //! clients need them (`locked`, `cyclical`, `extra_files`). Flags are 1 or absent, never true or false.
+//!
+//! Names, subjects and descriptions are HTML, as they are on 4chan and with vichan, because clients decode them: one that
+//! was given `<b>` as it is would show nothing, and one that was given `&amp;` would show `&`. The name of a file is plain
+//! text, as it is with vichan: those who download files call them so.
+
+use std::borrow::Cow;
 
 use base64::Engine as _;
 use serde::Serialize;
@@ -16,8 +22,9 @@ pub(super) struct BoardsDocument<'a> {
 #[derive(Debug, Serialize)]
 struct BoardItem<'a> {
     board: &'a str,
+    /// The only text about a board that is not HTML, here as on 4chan.
     title: &'a str,
-    meta_description: &'a str,
+    meta_description: Cow<'a, str>,
     ws_board: u8,
     per_page: u32,
     pages: u32,
@@ -46,7 +53,7 @@ pub(super) fn boards<'a>(boards: &'a [Board], config: &ServeConfig) -> BoardsDoc
     let item = |board: &'a Board| BoardItem {
         board: &board.slug,
         title: &board.title,
-        meta_description: &board.description,
+        meta_description: html(&board.description),
         ws_board: u8::from(board.worksafe),
         per_page: config.boards.threads_per_page,
         pages: config.boards.pages,
@@ -67,6 +74,15 @@ pub(super) fn boards<'a>(boards: &'a [Board], config: &ServeConfig) -> BoardsDoc
 /// Pictures of a thread without those of its opening post. Nothing limits them but the replies that they hang on.
 fn image_limit(config: &ServeConfig) -> i64 {
     i64::from(config.boards.reply_limit).saturating_mul(i64::try_from(config.posts.files).unwrap_or(i64::MAX))
+}
+
+/// Text as the HTML that shows it, written as vichan does: quotes stay as they are.
+fn html(text: &str) -> Cow<'_, str> {
+    if text.contains(['&', '<', '>']) {
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into()
+    } else {
+        text.into()
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -154,9 +170,9 @@ struct PostItem<'a> {
     /// `MM/DD/YY(Day)HH:MM:SS`, UTC.
     now: String,
     time: i64,
-    name: &'a str,
+    name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sub: Option<&'a str>,
+    sub: Option<Cow<'a, str>>,
     /// Always there: some clients need it even when it is empty.
     com: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,8 +271,8 @@ fn post(post: &Post) -> PostItem<'_> {
         resto: if post.is_opening() { 0 } else { post.thread.0 },
         now: post.created_at.format("%m/%d/%y(%a)%H:%M:%S").to_string(),
         time: post.created_at.timestamp(),
-        name: post.name.as_deref().unwrap_or("Anonymous"),
-        sub: post.subject.as_deref(),
+        name: html(post.name.as_deref().unwrap_or("Anonymous")),
+        sub: post.subject.as_deref().map(html),
         com: &post.html,
         email: post.sage.then_some("sage"),
         file: files.next(),
@@ -268,10 +284,9 @@ fn post(post: &Post) -> PostItem<'_> {
 
 fn file(attachment: &Attachment) -> FileItem<'_> {
     let Some(picture) = &attachment.picture else { return FileItem::Deleted { filedeleted: 1 } };
-    let name = attachment.file_name.as_str();
     FileItem::Kept {
         tim: attachment.tim,
-        filename: name.rsplit_once('.').map_or(name, |(stem, _)| stem),
+        filename: stem(&attachment.file_name),
         ext: format!(".{}", picture.kind.extension()),
         fsize: picture.bytes,
         md5: base64::prelude::BASE64_STANDARD.encode(picture.md5),
@@ -282,5 +297,40 @@ fn file(attachment: &Attachment) -> FileItem<'_> {
         spoiler: attachment.spoiler.then_some(1),
         media: picture.media_path(),
         thumb: picture.thumbnail_path(),
+    }
+}
+
+/// The name of a file without its extension. Never empty: clients take a post without a name of a file for one without
+/// a file, and a file that is called `.png` has no other name.
+fn stem(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some(("", _)) => "picture",
+        Some((stem, _)) => stem,
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_as_vichan_does() {
+        assert_eq!(html("plain 한국어 \"it's\""), "plain 한국어 \"it's\"");
+        assert_eq!(html("<b> & &amp;"), "&lt;b&gt; &amp; &amp;amp;");
+    }
+
+    #[test]
+    fn a_file_has_a_name_beside_its_extension() {
+        for (name, told) in [
+            ("cat.jpg", "cat"),
+            ("archive.tar.gz", "archive.tar"),
+            ("no extension", "no extension"),
+            (".png", "picture"),
+            ("..png", "."),
+            ("Tom & <Jerry>.png", "Tom & <Jerry>"),
+        ] {
+            assert_eq!(stem(name), told, "{name}");
+        }
     }
 }
