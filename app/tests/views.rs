@@ -165,16 +165,13 @@ fn forms_send_the_fields_of_the_contract() {
     assert_eq!(select(&thread, "input[name=no][form=delete]").len(), select(&thread, "article").len());
     assert_eq!(select(&thread, "[name=resto][value='48211']").len(), 1);
     assert_eq!(select(&page("index"), "[name=resto][value='0']").len(), 1);
-    for closed in ["thread-archived", "index-locked", "index-locked-empty", "catalog-locked"] {
+    for closed in ["thread-archived", "thread-full", "index-locked", "index-locked-empty", "catalog-locked"] {
         let page = page(closed);
         assert!(
             select(&page, "form#post, a[href$='#post']").iter().all(|found| words(*found).starts_with("Open")),
             "{closed}"
         );
-        assert!(
-            words(page.root_element()).contains("archived") || words(page.root_element()).contains("locked"),
-            "{closed}"
-        );
+        assert!(["archived", "locked", "full"].iter().any(|why| words(page.root_element()).contains(why)), "{closed}");
     }
 }
 
@@ -188,9 +185,16 @@ fn words_are_right() {
     says("index", "1 reply and 1 picture are not shown.");
     says("thread", "1.9 MB, 4032×2742");
     says("thread", "Up to 4 pictures, JPEG PNG GIF WebP, 8 MB each. Location data is removed.");
-    says("thread", "23 replies, 9 pictures.");
+    says("thread", "7 of 1,000 replies, 7 pictures.");
+    says("thread-nearly-full", "This thread takes 1 more reply.");
+    says("thread-full", "This thread is full. It can be read, but takes no more replies.");
+    says("thread-full", "7 of 7 replies, 7 pictures.");
+    says("thread-long", "16 replies and 2 pictures are not shown.");
     says("thread", "File deleted");
     says("catalog", "1,064 replies");
+    let badges = |name: &str| select(&page(name), ".badge").iter().map(|badge| words(*badge)).collect::<Vec<_>>();
+    assert_eq!(badges("catalog"), ["Pinned", "Locked", "Full"]);
+    assert_eq!(badges("thread-full"), ["Pinned", "Full"]);
     says("catalog", "1 reply 1 picture");
     says("catalog-filtered", "7 threads match “light”");
     says("catalog-nothing", "No thread matches “nothing like this”");

@@ -36,11 +36,15 @@ export async function fill({ url, sql, replicas }) {
     await post(url, 'art', { sub: '구름과 별', com: LONG }, [await jpeg('stars.jpg', 'stars', 1, 320, 480)]);
     const locked = await post(url, 'art', { sub: 'Rules, and nothing but rules', com: 'Be kind.' }, [png]);
     const archived = await post(url, 'art', { sub: 'Long ago', com: 'Nobody answers any more.' }, [webp]);
+    const full = await post(url, 'art', { sub: 'Everything was said', com: 'And more than once.' }, [tiny]);
+    const last = await post(url, 'art', { com: 'Almost everything was said.' }, [tiny]);
     await post(url, 'art', {}, [tiny]);
     await post(url, 'old', { sub: 'The last one before the doors were closed' }, [ridges]);
     await sql(`
       update thread set locked = true where no = ${locked.no};
       update bump set sticky = true where thread_no = ${locked.no};
+      update thread_state set replies = 1000 where thread_no = ${full.no};
+      update thread_state set replies = 988 where thread_no = ${last.no};
       update thread set archived_at = now() where no = ${archived.no};
       delete from bump where thread_no = ${archived.no};
       update board set locked = true where slug = 'old';
@@ -63,6 +67,8 @@ export async function fill({ url, sql, replicas }) {
         'empty catalogue': '/empty/catalog.html',
         'thread': `/art/res/${thread.no}.html`,
         'locked thread': `/art/res/${locked.no}.html`,
+        'full thread': `/art/res/${full.no}.html`,
+        'nearly full thread': `/art/res/${last.no}.html`,
         'archived thread': `/art/res/${archived.no}.html`,
         'page that does not exist': '/art/res/999999999.html',
       },

@@ -1,6 +1,10 @@
 //! The read API, field by field, as existing clients need it; and one of those clients itself.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Stdio};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
@@ -9,7 +13,9 @@ use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
 use triptych_tests::{Answer, Form, Stack, Visitor, http::JSON, pictures, scratch::Scratch};
 
-use crate::shared::{SHARED, at, check_problem, document, everywhere, list, new_thread, number, text};
+use crate::shared::{
+    HOSTILE_DESCRIPTION, HOSTILE_TITLE, SHARED, at, check_problem, document, everywhere, list, new_thread, number, text,
+};
 
 /// What a field has to be like.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +71,8 @@ const OPENING: Fields = &[
     ("locked", Flag),
     ("cyclical", Text),
 ];
-const OPENING_MAYBE: Fields = &[("bumplimit", Flag), ("archived", Flag)];
+const OPENING_MAYBE: Fields =
+    &[("bumplimit", Flag), ("imagelimit", Flag), ("archived", Flag), ("archived_on", Number), ("unique_ips", Number)];
 
 /// Checks that the fields of an object are these, all that must be there and none that is unknown.
 fn check_fields(value: &Value, must: &[Fields], may: &[Fields]) -> Result<()> {
@@ -123,7 +130,8 @@ fn check_file(file: &Value) -> Result<()> {
     ensure!(tim > 0 && tim <= 1 << 53, "tim {tim} cannot be read exactly by everybody");
     ensure!(text(file, "/md5")?.len() == 24, "md5 is not Base64: {file:#}");
     ensure!(matches!(text(file, "/ext")?, ".jpg" | ".png" | ".gif" | ".webp"), "ext: {file:#}");
-    ensure!(!text(file, "/filename")?.ends_with(text(file, "/ext")?), "the extension is there twice: {file:#}");
+    let name = text(file, "/filename")?;
+    ensure!(!name.is_empty() && !name.ends_with(text(file, "/ext")?), "filename: {file:#}");
     for side in ["/w", "/h", "/tn_w", "/tn_h"] {
         ensure!((1..=65535).contains(&number(file, side)?), "{side}: {file:#}");
     }
@@ -215,10 +223,11 @@ async fn a_thread_has_the_fields_that_clients_need() -> Result<()> {
     assert_eq!((text(opening, "/name")?, text(opening, "/sub")?), ("Kim", "A subject"));
     assert_eq!(text(opening, "/com")?, r#"opening<br><span class="quote">&gt;quote</span>"#);
     assert_eq!(text(opening, "/ext")?, ".jpg");
-    let counts = ["replies", "images", "omitted_posts", "omitted_images", "sticky", "closed"];
+    let counts = ["replies", "images", "omitted_posts", "omitted_images", "sticky", "closed", "unique_ips"];
     let told: Vec<i64> = counts.iter().map(|name| number(opening, &format!("/{name}"))).collect::<Result<_>>()?;
-    assert_eq!(told, [7, 5, 0, 0, 0, 0], "{counts:?}");
-    for absent in ["email", "spoiler", "archived", "bumplimit", "extra_files", "filedeleted", "last_replies"] {
+    assert_eq!(told, [7, 5, 0, 0, 0, 0, 1], "{counts:?}");
+    let absent = ["email", "spoiler", "archived", "archived_on", "bumplimit", "imagelimit", "extra_files"];
+    for absent in absent.iter().chain(&["filedeleted", "last_replies"]) {
         assert!(opening.get(absent).is_none(), "{absent}: {opening:#}");
     }
     assert_eq!(list(&posts[1], "/extra_files")?.len(), 3);
@@ -341,7 +350,38 @@ async fn board_documents_agree_with_the_thread() -> Result<()> {
         .map(|flag| number(&old, &format!("/posts/0/{flag}")))
         .collect::<Result<_>>()?;
     assert_eq!(flags, [1, 1, 1]);
+    // Archived when the last thread was made: not before its own last change, and not after now.
+    let archived_on = number(&old, "/posts/0/archived_on")?;
+    assert!(archived_on >= number(&old, "/posts/0/time")? && archived_on <= chrono::Utc::now().timestamp(), "{old:#}");
+    assert!(old.pointer("/posts/0/unique_ips").is_none(), "4chan does not tell it of archived threads: {old:#}");
+    for path in ["/b/catalog.json", "/b/0.json"] {
+        let listed = document(&visitor, path).await?;
+        let posts = crate::board::posts(&listed);
+        assert!(posts.iter().all(|post| post.get("unique_ips").is_none()), "{path} tells it only of one thread");
+    }
+
+    check_locked_board(&stack, &visitor, full).await?;
     stack.stop().await
+}
+
+/// Nobody can reply on a locked board, whatever the thread is like. This one also gets all the pictures that it can have.
+async fn check_locked_board(stack: &Stack, visitor: &Visitor, thread: i64) -> Result<()> {
+    let mut database = stack.database().await?;
+    for change in [
+        "update board set locked = true where slug = 'b'",
+        "update thread_state set pictures = pictures + 4000",
+        "update site_state set version = version + 1",
+    ] {
+        sqlx::query(change).execute(&mut database).await?;
+    }
+    for path in [format!("/b/res/{thread}.json"), "/b/catalog.json".into(), "/b/0.json".into()] {
+        let document = document(visitor, &path).await?;
+        let opening = crate::board::find_post(&document, thread).with_context(|| path.clone())?;
+        check_post(opening, true)?;
+        ensure!(number(opening, "/closed")? == 1 && number(opening, "/locked")? == 1, "{path}: {opening:#}");
+        ensure!(number(opening, "/imagelimit")? == 1, "{path} of a thread full of pictures: {opening:#}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -362,6 +402,7 @@ async fn the_list_of_boards_has_what_clients_read() -> Result<()> {
         ("max_webm_duration", Number),
         ("max_comment_chars", Number),
         ("bump_limit", Number),
+        ("reply_limit", Number),
         ("image_limit", Number),
         ("cooldowns", Object),
         ("spoilers", Flag),
@@ -382,7 +423,14 @@ async fn the_list_of_boards_has_what_clients_read() -> Result<()> {
             (15, 10, 300)
         );
         assert_eq!((number(board, "/max_filesize")?, number(board, "/max_comment_chars")?), (8 << 20, 5000));
+        // A thousand replies with four pictures each.
+        assert_eq!((number(board, "/reply_limit")?, number(board, "/image_limit")?), (1000, 4000));
+        let worksafe = number(board, "/ws_board")? == 1;
+        assert_eq!(worksafe, text(board, "/board")? != "x", "only one board is not: {board:#}");
     }
+    let description = HOSTILE_DESCRIPTION.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    assert_eq!(text(&boards, "/boards/2/meta_description")?, description, "a description is HTML");
+    assert_eq!(text(&boards, "/boards/2/title")?, HOSTILE_TITLE, "a title is not");
     Ok(())
 }
 
@@ -551,6 +599,112 @@ async fn what_is_not_there_is_told_as_a_problem() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn last_modified_rises_with_every_change_of_a_thread() -> Result<()> {
+    let stack = SHARED.get().await?;
+    let visitor = Visitor::new(&stack.url())?;
+    let start = chrono::Utc::now().timestamp();
+    let form = Form::thread("watched").picture(&pictures::png(rand::random(), 30, 20)?);
+    let thread = visitor.must_post("b", &form).await?.no;
+    let mut database = stack.database().await?;
+    let mut told = Vec::new();
+    let mut look = async || {
+        let own = number(&document(&visitor, &format!("/b/res/{thread}.json")).await?, "/posts/0/last_modified")?;
+        for path in ["/b/threads.json", "/b/catalog.json"] {
+            let listed = document(&visitor, path).await?;
+            let listed = crate::board::find_post(&listed, thread).context("the thread is not listed")?;
+            ensure!(number(listed, "/last_modified")? == own, "{path} tells another time");
+        }
+        told.push(own);
+        anyhow::Ok(())
+    };
+    look().await?;
+    let mut replies = Vec::new();
+    for turn in 0..4 {
+        let form = Form::reply(thread, &format!("reply {turn}")).field("pwd", "a password");
+        let form = if turn == 0 { form.picture(&pictures::png(rand::random(), 20, 20)?) } else { form };
+        replies.push(visitor.must_post("b", &form).await?.no);
+        look().await?;
+    }
+    let delete = |no: i64| Form::new().field("no", &no.to_string()).field("pwd", "a password");
+    for form in [delete(replies[0]).field("file_only", "on"), delete(replies[1])] {
+        visitor.accepting(JSON).submit("/b/delete", &form).await?.expect(StatusCode::OK)?;
+        look().await?;
+    }
+    // As a release changes it that knows nothing of this number, while it is replaced by one that does.
+    let older = "with changed as (
+            update thread_state set version = version + 1, changed_at = clock_timestamp()
+            where thread_no = $1 returning board_id
+        )
+        update board_state set version = version + 1, changed_at = clock_timestamp()
+        where board_id in (select board_id from changed)";
+    sqlx::query(older).bind(i32::try_from(thread)?).execute(&mut database).await?;
+    look().await?;
+    assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "each change has to have a later time: {told:?}");
+    // Ahead of the clock by no more than there were changes.
+    let (now, changes) = (chrono::Utc::now().timestamp(), i64::try_from(told.len())?);
+    let (first, last) = (told[0], told[told.len() - 1]);
+    assert!((start - 1..=now + 1).contains(&first) && last <= now + changes, "{told:?} from {start} to {now}");
+    Ok(())
+}
+
+/// A thread whose texts are HTML and entities, as they are typed, and files with such names. Answers its number, and its
+/// subject, which is also the name of its author.
+async fn thread_of_entities(visitor: &Visitor) -> Result<(i64, &'static str)> {
+    const TYPED: &str = "Tom & <b>Jerry<b> &amp; 'co'";
+    let picture = |name: &str| -> Result<Form> {
+        Ok(Form::new().file(name, "image/png", pictures::png(rand::random(), 40, 30)?.bytes))
+    };
+    let opening = picture("Tom & <Jerry> &amp; co.png")?.field("com", "entities").field("sub", TYPED);
+    let thread = visitor.must_post("b", &opening.field("name", TYPED)).await?.no;
+    let nameless = picture(".png")?.field("resto", &thread.to_string());
+    visitor.must_post("b", &nameless).await?;
+    Ok((thread, TYPED))
+}
+
+/// The client `imageboard`, installed by npm into a directory that goes with the test.
+async fn imageboard(scratch: &Scratch, site: &str, thread: i64) -> Result<Value> {
+    let run = async |program: &str, arguments: &[&str]| -> Result<String> {
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).current_dir(scratch.path()).stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await.with_context(|| format!("cannot run {program} {arguments:?}"))?;
+        let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "{program} {arguments:?} failed:\n{printed}{errors}");
+        Ok(printed.into_owned())
+    };
+    let install = ["install", "--no-audit", "--no-fund", "--silent", "--prefix", ".", "imageboard@0.11.5"];
+    run("npm", &install).await.context("imageboard cannot be installed from npm")?;
+    std::fs::write(scratch.join("read.mjs"), include_str!("imageboard.mjs"))?;
+    Ok(serde_json::from_str(&run("node", &["read.mjs", site, "b", &thread.to_string()]).await?)?)
+}
+
+#[tokio::test]
+async fn imageboard_shows_texts_as_they_were_typed_and_knows_what_boards_are_like() -> Result<()> {
+    let stack = SHARED.get().await?;
+    let visitor = Visitor::new(&stack.url())?;
+    let (thread, typed) = thread_of_entities(&visitor).await?;
+    let scratch = Scratch::new("imageboard")?;
+    let read = imageboard(&scratch, &stack.url(), thread).await?;
+
+    let opening = at(&read, "/thread/comments/0")?;
+    assert_eq!((text(opening, "/title")?, text(opening, "/authorName")?), (typed, typed));
+    assert_eq!(text(&read, "/thread/title")?, typed);
+    assert_eq!(number(&read, "/thread/uniquePostersCount")?, 1);
+    let listed = list(&read, "/threads")?;
+    let listed = listed.iter().find(|listed| number(listed, "/id").is_ok_and(|no| no == thread));
+    assert_eq!(text(listed.context("the thread is not in the catalogue")?, "/title")?, typed);
+    let boards = list(&read, "/boards")?;
+    let explicit: Vec<&str> = boards
+        .iter()
+        .filter(|board| board.get("explicitContent") == Some(&Value::Bool(true)))
+        .map(|board| text(board, "/id"))
+        .collect::<Result<_>>()?;
+    assert_eq!((boards.len(), explicit), (4, vec!["x"]), "boards, and those that are not for work");
+    assert_eq!(text(&boards[2], "/description")?, HOSTILE_DESCRIPTION);
+    assert_eq!(number(&boards[0], "/post/threadAttachmentsMaxCount")?, 4000);
+    Ok(())
+}
+
 /// The client `gallery-dl`, installed by pip into a directory that goes with the test.
 async fn gallery_dl(scratch: &Scratch) -> Result<PathBuf> {
     let environment = scratch.join("python");
@@ -570,8 +724,31 @@ async fn gallery_dl(scratch: &Scratch) -> Result<PathBuf> {
     Ok(environment.join("bin/gallery-dl"))
 }
 
+/// Has `gallery-dl` download a thread; answers the files by the names that it gave them.
+async fn download(
+    program: &Path,
+    scratch: &Scratch,
+    site: &str,
+    thread: i64,
+    names: &str,
+) -> Result<BTreeMap<String, bytes::Bytes>> {
+    let folder = scratch.join(&thread.to_string());
+    let mut command = tokio::process::Command::new(program);
+    command.arg("--config-ignore").arg("-D").arg(&folder).args(["-f", names]);
+    command.arg(format!("vichan:{site}/b/res/{thread}.html")).env("HOME", scratch.path()).env("no_proxy", "127.0.0.1");
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.context("cannot run gallery-dl")?;
+    let printed = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).join("");
+    ensure!(output.status.success(), "gallery-dl failed ({}):\n{printed}", output.status);
+    let mut found: BTreeMap<String, bytes::Bytes> = BTreeMap::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("nothing was downloaded:\n{printed}"))? {
+        let entry = entry?;
+        found.insert(entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path())?.into());
+    }
+    Ok(found)
+}
+
 #[tokio::test]
-async fn gallery_dl_downloads_every_file_of_a_thread() -> Result<()> {
+async fn gallery_dl_downloads_every_file_of_a_thread_and_names_it() -> Result<()> {
     let stack = SHARED.get().await?;
     let visitor = Visitor::new(&stack.url())?;
     let no = full_thread(&visitor, "b").await?;
@@ -588,25 +765,17 @@ async fn gallery_dl_downloads_every_file_of_a_thread() -> Result<()> {
 
     let scratch = Scratch::new("gallery-dl")?;
     let program = gallery_dl(&scratch).await?;
-    let folder = scratch.join("downloads");
-    let mut command = tokio::process::Command::new(program);
-    command.arg("--config-ignore").arg("-D").arg(&folder).args(["-f", "{tim}.{extension}"]);
-    command
-        .arg(format!("vichan:{}/b/res/{no}.html", stack.url()))
-        .env("HOME", scratch.path())
-        .env("no_proxy", "127.0.0.1");
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.context("cannot run gallery-dl")?;
-    let printed = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).join("");
-    assert!(output.status.success(), "gallery-dl failed ({}):\n{printed}", output.status);
-    let mut found: BTreeMap<String, bytes::Bytes> = BTreeMap::new();
-    for entry in std::fs::read_dir(&folder).with_context(|| format!("nothing was downloaded:\n{printed}"))? {
-        let entry = entry?;
-        found.insert(entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path())?.into());
-    }
+    let found = download(&program, &scratch, &stack.url(), no, "{tim}.{extension}").await?;
     let names = |files: &BTreeMap<String, bytes::Bytes>| files.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&found), names(&expected), "gallery-dl says:\n{printed}");
+    assert_eq!(names(&found), names(&expected));
     for (name, bytes) in &expected {
         assert!(found.get(name) == Some(bytes), "{name} has other bytes");
     }
+
+    // By the subject and by the names that the files had.
+    let (thread, typed) = thread_of_entities(&visitor).await?;
+    let found = download(&program, &scratch, &stack.url(), thread, "{title} - {filename}.{extension}").await?;
+    let wanted = ["Tom & <Jerry> &amp; co", "picture"].map(|name| format!("{typed} - {name}.png"));
+    assert_eq!(names(&found), wanted);
     Ok(())
 }

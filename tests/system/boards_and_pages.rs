@@ -139,7 +139,7 @@ async fn an_index_shows_the_last_five_replies_and_tells_of_the_rest() -> Result<
     let whole = visitor.get(&format!("/b/res/{thread}.html")).await?;
     assert_eq!(whole.count(".replies article")?, 7, "the page of the thread shows all");
     let counts = whole.texts("nav.end span")?;
-    assert_eq!(counts, ["7 replies, 2 pictures."]);
+    assert_eq!(counts, ["7 of 1,000 replies, 2 pictures."]);
 
     // A long comment is folded on the index and whole on its own page.
     let long = (0..60).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n");

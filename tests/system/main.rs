@@ -20,6 +20,7 @@ mod kill;
 mod last_numbers;
 mod locks;
 mod logs;
+mod long_threads;
 mod media_routes;
 mod migrate_waits;
 mod migrations;

@@ -378,6 +378,7 @@ async fn every_mistake_in_the_configuration_is_told_at_once_and_no_secret_is() -
         ("TRIPTYCH_MAX_PIXELS", "many"),
         ("TRIPTYCH_PAGE_CACHE", "0"),
         ("TRIPTYCH_PAGES", "0"),
+        ("TRIPTYCH_REPLY_LIMIT", "5001"),
         ("TRIPTYCH_DRAIN_DELAY", "soon"),
         ("TRIPTYCH_LOG_FORMAT", "rhymes"),
     ];

@@ -57,7 +57,7 @@ async fn more_than_a_replica_holds_waits_or_comes_back_and_memory_has_an_end() -
 
 /// A value from the status of a replica's process, in bytes: `VmRSS` is the memory that it has, `VmHWM` the most that it
 /// has had.
-fn memory(replica: &Replica, name: &str) -> Result<usize> {
+pub(crate) fn memory(replica: &Replica, name: &str) -> Result<usize> {
     let pid = replica.pid().context("the replica does not run")?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).context("no such value")?;

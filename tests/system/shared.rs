@@ -36,12 +36,12 @@ impl Shared {
 }
 
 /// The board of all tests that need nothing special: three replicas, the boards `b`, `art`, `x` (see
-/// [`HOSTILE_TITLE`]) and `shut`, which is locked. A test here may count on nothing that it did not post itself.
+/// [`HOSTILE_TITLE`]), which is not worksafe, and `shut`, which is locked. A test here may count on nothing that it did not post itself.
 pub(crate) static SHARED: Shared = Shared::new(|| {
     let boards = serde_json::json!([
         {"slug": "b", "title": "Random"},
         {"slug": "art", "title": "Art", "description": "Drawings"},
-        {"slug": "x", "title": HOSTILE_TITLE, "description": HOSTILE_DESCRIPTION},
+        {"slug": "x", "title": HOSTILE_TITLE, "description": HOSTILE_DESCRIPTION, "worksafe": false},
         {"slug": "shut", "title": "Shut", "locked": true},
     ]);
     Stack::builder()

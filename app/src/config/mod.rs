@@ -17,7 +17,7 @@ use url::Url;
 pub use reader::Problems;
 use reader::VariableReader;
 
-use crate::domain::{ConfiguredBoards, PostLimits};
+use crate::domain::{ConfiguredBoards, MOST_REPLIES_SHOWN, PostLimits};
 use crate::media::Limits;
 
 /// Everything that `triptych serve` needs.
@@ -131,6 +131,8 @@ pub struct BoardLimits {
     pub pages: u32,
     /// Replies after which a thread is no longer bumped.
     pub bump_limit: u32,
+    /// Replies after which a thread takes no more.
+    pub reply_limit: i32,
 }
 
 impl BoardLimits {
@@ -323,7 +325,13 @@ fn board_limits(reader: &mut VariableReader<'_>) -> Option<BoardLimits> {
     let threads_per_page = reader.number("TRIPTYCH_THREADS_PER_PAGE", 1..=100);
     let pages = reader.number("TRIPTYCH_PAGES", 1..=100);
     let bump_limit = reader.number("TRIPTYCH_BUMP_LIMIT", 1..=1_000_000);
-    Some(BoardLimits { threads_per_page: threads_per_page?, pages: pages?, bump_limit: bump_limit? })
+    let reply_limit = reader.number("TRIPTYCH_REPLY_LIMIT", 1..=MOST_REPLIES_SHOWN.unsigned_abs());
+    Some(BoardLimits {
+        threads_per_page: threads_per_page?,
+        pages: pages?,
+        bump_limit: bump_limit?,
+        reply_limit: reply_limit?,
+    })
 }
 
 fn picture_limits(reader: &mut VariableReader<'_>) -> Option<Limits> {

@@ -85,7 +85,7 @@ pub const VARIABLES: &[Variable] = &[
         "TRIPTYCH_BOARDS",
         Some(BOARDS),
         &[Migrate],
-        "JSON list of boards: slug, title, description, locked. Boards that are not named stay as they are",
+        "JSON list of boards: slug, title, description, locked, worksafe (true unless said otherwise; clients are told). Boards that are not named stay as they are",
     ),
     plain(
         "TRIPTYCH_MIGRATE_WAIT",
@@ -153,6 +153,12 @@ pub const VARIABLES: &[Variable] = &[
         "Index pages of a board; a thread that falls off the last one is archived",
     ),
     plain("TRIPTYCH_BUMP_LIMIT", Some("300"), &[Serve], "Replies after which a thread is no longer bumped"),
+    plain(
+        "TRIPTYCH_REPLY_LIMIT",
+        Some("1000"),
+        &[Serve],
+        "Replies after which a thread is full and takes no more, 1 to 5000. Can be changed at any time: threads that are full by the new limit close, others open again",
+    ),
     plain(
         "TRIPTYCH_DRAIN_DELAY",
         Some("5s"),

@@ -6,7 +6,7 @@ use crate::domain::{Board, BoardId, BoardSettings};
 /// Every board in the order of its configuration, and the version of that list.
 pub async fn list(connection: &mut PgConnection) -> Result<(i64, Vec<Board>), Error> {
     let version = sqlx::query_scalar!("select version from site_state").fetch_one(&mut *connection).await?;
-    let boards = sqlx::query!("select id, slug, title, description, locked from board order by position, id")
+    let boards = sqlx::query!("select id, slug, title, description, locked, worksafe from board order by position, id")
         .fetch_all(connection)
         .await?;
     let boards = boards
@@ -17,6 +17,7 @@ pub async fn list(connection: &mut PgConnection) -> Result<(i64, Vec<Board>), Er
             title: row.title,
             description: row.description,
             locked: row.locked,
+            worksafe: row.worksafe,
         })
         .collect();
     Ok((version, boards))
@@ -27,14 +28,14 @@ pub async fn list(connection: &mut PgConnection) -> Result<(i64, Vec<Board>), Er
 pub async fn configure(connection: &mut PgConnection, boards: &[BoardSettings]) -> Result<bool, Error> {
     // Ten replicas may do this at once; the row of the site makes them take turns.
     sqlx::query!("select version from site_state for update").fetch_one(&mut *connection).await?;
-    let present = sqlx::query!("select id, slug, title, description, position, locked from board")
+    let present = sqlx::query!("select id, slug, title, description, position, locked, worksafe from board")
         .fetch_all(&mut *connection)
         .await?;
     let mut changed = false;
     for (position, board) in (0_i16..).zip(boards) {
-        let wanted = (&board.title, &board.description, position, board.locked);
+        let wanted = (&board.title, &board.description, position, board.locked, board.worksafe);
         match present.iter().find(|row| row.slug == board.slug) {
-            Some(row) if (&row.title, &row.description, row.position, row.locked) == wanted => continue,
+            Some(row) if (&row.title, &row.description, row.position, row.locked, row.worksafe) == wanted => continue,
             Some(row) => update(connection, BoardId(row.id), position, board).await?,
             // Not `on conflict`: that takes an id from the sequence each time, whether the board is there or not.
             None => insert(connection, position, board).await?,
@@ -51,12 +52,13 @@ pub async fn configure(connection: &mut PgConnection, boards: &[BoardSettings]) 
 
 async fn insert(connection: &mut PgConnection, position: i16, board: &BoardSettings) -> Result<(), Error> {
     let id = sqlx::query_scalar!(
-        "insert into board (slug, title, description, position, locked) values ($1, $2, $3, $4, $5) returning id",
+        "insert into board (slug, title, description, position, locked, worksafe) values ($1, $2, $3, $4, $5, $6) returning id",
         board.slug,
         board.title,
         board.description,
         position,
         board.locked,
+        board.worksafe,
     )
     .fetch_one(&mut *connection)
     .await?;
@@ -67,12 +69,13 @@ async fn update(connection: &mut PgConnection, id: BoardId, position: i16, board
     // Posts find out under this lock whether the board is locked: those that did are waited for.
     lock(connection, id).await?;
     sqlx::query!(
-        "update board set title = $2, description = $3, position = $4, locked = $5 where id = $1",
+        "update board set title = $2, description = $3, position = $4, locked = $5, worksafe = $6 where id = $1",
         id.0,
         board.title,
         board.description,
         position,
         board.locked,
+        board.worksafe,
     )
     .execute(connection)
     .await

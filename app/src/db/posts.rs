@@ -167,28 +167,30 @@ pub enum Backlinks {
     Omitted,
 }
 
-/// A thread with every reply.
-pub async fn whole_thread(
-    connection: &mut PgConnection,
-    thread: Thread,
-    backlinks: Backlinks,
-) -> Result<Option<ThreadPosts>, Error> {
-    let rows = sqlx::query_as!(
-        Row,
-        "select no, thread_no, created_at, name, subject, sage, comment, html from post where thread_no = $1 order by no",
-        thread.no.0,
+/// From how many addresses the posts of a thread were sent.
+pub async fn posters(connection: &mut PgConnection, thread: PostNo) -> Result<i64, Error> {
+    sqlx::query_scalar!(
+        r#"select count(distinct address_hash) as "posters!" from post where thread_no = $1"#,
+        thread.0,
     )
-    .fetch_all(&mut *connection)
-    .await?;
-    let posts = assemble(connection, rows, backlinks).await?;
-    Ok(with_posts(vec![thread], posts).pop())
+    .fetch_one(connection)
+    .await
 }
 
-/// Threads with their opening post and the last few replies of each, in the order given.
-pub async fn previews(
+/// How much of a thread is read besides its opening post: its newest replies, as far back as they are within both bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Newest {
+    /// How many replies.
+    pub replies: i64,
+    /// How many bytes of HTML their comments have together.
+    pub bytes: i64,
+}
+
+/// Threads with their opening post and the newest replies of each, in the order given.
+pub async fn of_threads(
     connection: &mut PgConnection,
     threads: Vec<Thread>,
-    replies: i64,
+    newest: Newest,
     backlinks: Backlinks,
 ) -> Result<Vec<ThreadPosts>, Error> {
     let numbers: Vec<i32> = threads.iter().map(|thread| thread.no.0).collect();
@@ -198,14 +200,17 @@ pub async fn previews(
                   shown.name, shown.subject, shown.sage as "sage!", shown.comment as "comment!", shown.html as "html!"
            from unnest($1::integer[]) as listed (no)
            cross join lateral (
-               (select * from post where post.no = listed.no)
+               (select *, 0 as bytes from post where post.no = listed.no)
                union all
-               (select * from post where post.thread_no = listed.no and post.no > listed.no
-                order by post.no desc limit $2)
+               (select *, sum(octet_length(html)) over (order by no desc rows unbounded preceding) as bytes
+                from (select * from post where post.thread_no = listed.no and post.no > listed.no
+                      order by post.no desc limit $2) newest)
            ) shown
+           where shown.bytes <= $3
            order by shown.no"#,
         &numbers,
-        replies,
+        newest.replies,
+        newest.bytes,
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -247,8 +252,8 @@ async fn assemble(connection: &mut PgConnection, rows: Vec<Row>, wanted: Backlin
     Ok(posts.collect())
 }
 
-/// Who quotes these posts from within their own thread. A quote from elsewhere is no back-link: it would change a
-/// page whose version does not change.
+/// Which of these posts quote which others of the same thread. A quote from elsewhere is no back-link: it would change a
+/// page whose version does not change. Nor is one from a post that is not shown: there may be thousands.
 async fn backlinks(connection: &mut PgConnection, posts: &[Row]) -> Result<HashMap<PostNo, Vec<PostNo>>, Error> {
     let (numbers, threads): (Vec<i32>, Vec<i32>) = posts.iter().map(|post| (post.no, post.thread_no)).unzip();
     let rows = sqlx::query!(
@@ -256,6 +261,7 @@ async fn backlinks(connection: &mut PgConnection, posts: &[Row]) -> Result<HashM
          from unnest($1::integer[], $2::integer[]) as quoted (no, thread_no)
          join quote on quote.to_no = quoted.no
          join post quoting on quoting.no = quote.from_no and quoting.thread_no = quoted.thread_no
+         where quote.from_no = any($1)
          order by quote.from_no",
         &numbers,
         &threads,

@@ -1,7 +1,7 @@
 //! `thread`, `thread_state`, `bump`.
 
 use super::{Error, PgConnection};
-use crate::domain::{BoardId, PostNo, Thread};
+use crate::domain::{BoardId, Closed, PostNo, Thread};
 
 /// Makes a thread and answers its number, which is also that of its opening post.
 pub async fn insert(connection: &mut PgConnection, board: BoardId, pictures: i32) -> Result<PostNo, Error> {
@@ -26,6 +26,22 @@ pub struct Replied {
     pub archived: bool,
     /// Replies, with the one that is being made.
     pub replies: i32,
+}
+
+impl Replied {
+    /// Why the thread does not take the reply that is being made; `None` if it does.
+    #[must_use]
+    pub fn closed(&self, reply_limit: i32) -> Option<Closed> {
+        if self.archived {
+            Some(Closed::Archived)
+        } else if self.locked {
+            Some(Closed::Locked)
+        } else if self.replies > reply_limit {
+            Some(Closed::Full)
+        } else {
+            None
+        }
+    }
 }
 
 /// Counts a reply. From here to the end of the transaction no other reply can enter the thread, so that the numbers
@@ -130,12 +146,12 @@ pub async fn delete(connection: &mut PgConnection, thread: PostNo) -> Result<(),
     sqlx::query!("delete from thread where no = $1", thread.0).execute(connection).await.map(drop)
 }
 
-/// One thread as a whole.
-pub async fn find(connection: &mut PgConnection, thread: PostNo) -> Result<Option<Thread>, Error> {
+/// One thread as a whole, with the limit of its replies.
+pub async fn find(connection: &mut PgConnection, thread: PostNo, reply_limit: i32) -> Result<Option<Thread>, Error> {
     let row = sqlx::query!(
-        r#"select thread.no, thread.locked, thread.archived_at is not null as "archived!",
+        r#"select thread.no, thread.locked, thread.archived_at,
                   coalesce(bump.sticky, false) as "sticky!", bump.bumped_at as "bumped_at?",
-                  state.replies, state.pictures, state.changed_at
+                  state.replies, state.pictures, state.last_modified
            from thread
            join thread_state state on state.thread_no = thread.no
            left join bump on bump.thread_no = thread.no
@@ -148,19 +164,27 @@ pub async fn find(connection: &mut PgConnection, thread: PostNo) -> Result<Optio
         no: PostNo(row.no),
         sticky: row.sticky,
         locked: row.locked,
-        archived: row.archived,
+        archived_at: row.archived_at,
         replies: row.replies,
+        reply_limit,
         pictures: row.pictures,
         bumped_at: row.bumped_at,
-        changed_at: row.changed_at,
+        last_modified: row.last_modified,
     }))
 }
 
-/// The live threads of a board in bump order, from the `skip`th on. The board keeps a few pages of them, so skipping is cheap.
-pub async fn list(connection: &mut PgConnection, board: BoardId, skip: i64, limit: i64) -> Result<Vec<Thread>, Error> {
+/// The live threads of a board in bump order, from the `skip`th on, with the limit of their replies. The board keeps a
+/// few pages of threads, so skipping is cheap.
+pub async fn list(
+    connection: &mut PgConnection,
+    board: BoardId,
+    skip: i64,
+    limit: i64,
+    reply_limit: i32,
+) -> Result<Vec<Thread>, Error> {
     let rows = sqlx::query!(
         r#"select bump.thread_no, bump.sticky, bump.bumped_at, thread.locked,
-                  state.replies, state.pictures, state.changed_at
+                  state.replies, state.pictures, state.last_modified
            from (
                select thread_no, sticky, bumped_at from bump where board_id = $1
                order by sticky desc, bumped_at desc, thread_no desc offset $2 limit $3
@@ -178,11 +202,12 @@ pub async fn list(connection: &mut PgConnection, board: BoardId, skip: i64, limi
         no: PostNo(row.thread_no),
         sticky: row.sticky,
         locked: row.locked,
-        archived: false,
+        archived_at: None,
         replies: row.replies,
+        reply_limit,
         pictures: row.pictures,
         bumped_at: Some(row.bumped_at),
-        changed_at: row.changed_at,
+        last_modified: row.last_modified,
     });
     Ok(threads.collect())
 }

@@ -19,6 +19,8 @@ pub struct Board {
     pub description: String,
     /// Nobody may post.
     pub locked: bool,
+    /// Can be looked at at work: nothing on it is for adults only.
+    pub worksafe: bool,
 }
 
 /// A board as an operator configures it, one object of the JSON list in `TRIPTYCH_BOARDS`.
@@ -35,6 +37,13 @@ pub struct BoardSettings {
     /// Nobody may post.
     #[serde(default)]
     pub locked: bool,
+    /// Nothing on it is for adults only; clients are told. True unless said otherwise.
+    #[serde(default = "yes")]
+    pub worksafe: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// First parts of paths that mean something else than a board, or will: a board that had such a name would lose its
@@ -85,9 +94,12 @@ mod tests {
     #[test]
     fn a_list_of_boards_is_read_in_order() {
         let list: ConfiguredBoards =
-            r#"[{"slug":"b","title":"Random"},{"slug":"kor","title":"한국어","locked":true}]"#.parse().unwrap();
+            r#"[{"slug":"b","title":"Random"},{"slug":"kor","title":"한국어","locked":true,"worksafe":false}]"#
+                .parse()
+                .unwrap();
         assert_eq!(list.0.iter().map(|board| board.slug.as_str()).collect::<Vec<_>>(), ["b", "kor"]);
-        assert!(list.0[1].locked);
+        assert!(!list.0[0].locked && list.0[0].worksafe);
+        assert!(list.0[1].locked && !list.0[1].worksafe);
     }
 
     #[test]

@@ -8,6 +8,6 @@ pub mod submission;
 
 pub use board::{Board, BoardId, BoardSettings, ConfiguredBoards};
 pub use picture::{Attachment, Picture, PictureKind};
-pub use post::{Post, PostNo, Thread, ThreadPosts};
+pub use post::{Closed, MOST_REPLIES_SHOWN, Post, PostNo, Thread, ThreadPosts};
 pub use refusal::{Refusal, RefusalKind};
 pub use submission::{Destination, Draft, Missing, PostLimits, PostText};

@@ -48,6 +48,21 @@ impl Post {
     }
 }
 
+/// The most replies of a thread that one page or document ever shows, and so the highest limit that can be set: beyond
+/// it people could write what nobody can read.
+pub const MOST_REPLIES_SHOWN: i64 = 5_000;
+
+/// Why a thread takes no replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// It fell off the last page.
+    Archived,
+    /// Somebody locked it.
+    Locked,
+    /// It has as many replies as a thread may have.
+    Full,
+}
+
 /// What holds for a thread as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thread {
@@ -55,28 +70,50 @@ pub struct Thread {
     pub no: PostNo,
     /// Stays on top of its board.
     pub sticky: bool,
-    /// Takes no replies.
+    /// Somebody locked it.
     pub locked: bool,
-    /// Fell off the last page: can be read, takes no replies.
-    pub archived: bool,
+    /// When it fell off the last page, if it did.
+    pub archived_at: Option<DateTime<Utc>>,
     /// Replies, the opening post not counted.
     pub replies: i32,
+    /// The most replies that it may have by now. It has more if it got them under a higher limit.
+    pub reply_limit: i32,
     /// Pictures in replies and opening post together.
     pub pictures: i32,
     /// When it was last bumped; `None` when archived.
     pub bumped_at: Option<DateTime<Utc>>,
-    /// When anything that its page shows last changed.
-    pub changed_at: DateTime<Utc>,
+    /// When anything that its page shows last changed, in seconds since 1970. Each change makes it greater: several within
+    /// one second run ahead of the clock.
+    pub last_modified: i64,
 }
 
-/// A whole thread: the opening post first, then every reply in order.
+impl Thread {
+    /// Why it takes no replies; `None` if it does.
+    ///
+    /// Whether it is full follows from the count and the limit alone. Nothing is stored that would have to be mended
+    /// when the limit is changed or a reply is deleted.
+    #[must_use]
+    pub fn closed(&self) -> Option<Closed> {
+        if self.archived_at.is_some() {
+            Some(Closed::Archived)
+        } else if self.locked {
+            Some(Closed::Locked)
+        } else if self.replies >= self.reply_limit {
+            Some(Closed::Full)
+        } else {
+            None
+        }
+    }
+}
+
+/// A thread with its posts: the opening post first, then the newest replies in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadPosts {
     /// The thread as a whole.
     pub thread: Thread,
     /// Its first post.
     pub opening: Post,
-    /// All replies, or on an index page the last few, ascending.
+    /// On its own page all of them or as many as a page can show, on an index page the last few; ascending.
     pub replies: Vec<Post>,
 }
 

@@ -178,6 +178,11 @@ pub enum Refusal {
     ThreadLocked,
     /// The thread fell off the last page and takes no replies.
     ThreadArchived,
+    /// The thread has as many replies as it may have.
+    ThreadFull {
+        /// How many that is.
+        most: i32,
+    },
     /// The same form was sent before; its post has been deleted since.
     PostDeleted,
     /// No post, or too many, were chosen to be deleted.
@@ -241,6 +246,7 @@ impl Refusal {
             Self::BoardLocked { .. } => "board_locked",
             Self::ThreadLocked => "thread_locked",
             Self::ThreadArchived => "thread_archived",
+            Self::ThreadFull { .. } => "thread_full",
             Self::PostDeleted => "post_deleted",
             Self::NoPostsChosen { .. } => "no_posts_chosen",
             Self::WrongPassword { .. } => "wrong_password",
@@ -265,6 +271,7 @@ impl Refusal {
             | Self::BoardLocked { .. }
             | Self::ThreadLocked
             | Self::ThreadArchived
+            | Self::ThreadFull { .. }
             | Self::WrongPassword { .. } => RefusalKind::Forbidden,
             Self::NothingHere
             | Self::UnknownBoard { .. }

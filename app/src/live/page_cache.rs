@@ -2,6 +2,7 @@
 //!
 //! A page is loaded, rendered and compressed once for all who ask for it at a version: loading on the main runtime,
 //! rendering on threads of its own, as many at a time as there are cores, so that no page keeps a worker from answering.
+//! What was loaded waits in memory for a core, so only a few times as many pages are loaded at a time.
 //! What is loaded tells its version from inside its own snapshot, so one version never names two contents. The pages
 //! that were used least recently fall out. Must not know what the pages show.
 
@@ -18,10 +19,14 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
+use crate::db;
 use crate::db::versions::{Stamp, Version};
 use crate::domain::{BoardId, PostNo};
 use crate::error::AppError;
 use crate::representation::Representation;
+
+/// Enough to keep every core busy while others wait for the database.
+const CONTENTS_PER_CORE: usize = 4;
 
 /// Which page.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -66,6 +71,8 @@ pub struct PageCache {
     kept: Cache<PageKey, Arc<KeptPage>>,
     /// What is being rendered, and for which version it was asked.
     renderings: Arc<Mutex<HashMap<(PageKey, Stamp), Rendering>>>,
+    /// A permit per page whose content may be in memory.
+    contents: Arc<Semaphore>,
     /// A permit per core.
     cores: Arc<Semaphore>,
     runtime: Handle,
@@ -81,7 +88,14 @@ impl PageCache {
             .weigher(|_, page: &Arc<KeptPage>| weight(&page.body))
             .time_to_idle(Duration::from_mins(5))
             .build();
-        Self { kept, renderings: Arc::default(), cores: Arc::new(Semaphore::new(cores.max(1))), runtime }
+        let cores = cores.max(1);
+        Self {
+            kept,
+            renderings: Arc::default(),
+            contents: Arc::new(Semaphore::new(cores * CONTENTS_PER_CORE)),
+            cores: Arc::new(Semaphore::new(cores)),
+            runtime,
+        }
     }
 
     /// The page at this version or a later one, rendered now if it is not kept.
@@ -156,6 +170,11 @@ impl PageCache {
         T: Send + 'static,
         F: Future<Output = Result<(Version, T), AppError>> + Send + 'static,
     {
+        let turn = tokio::time::timeout(db::LONGEST, self.contents.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            let cause = "other pages are being loaded".to_owned();
+            return Err(AppError::Unavailable { what: "The database", cause });
+        };
         // Boxed, because what loads holds a lot and most requests never come here.
         let (version, content) = Box::pin(load()).await?;
         let _core = self.cores.acquire().await;

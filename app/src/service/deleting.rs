@@ -151,6 +151,7 @@ mod tests {
             title: String::new(),
             description: String::new(),
             locked: false,
+            worksafe: true,
         };
         let posts = found.iter().map(|post| post.no).collect();
         let mut deletion = Deletion { board, posts, password: "right".to_owned(), pictures_only: false };

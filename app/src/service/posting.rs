@@ -18,7 +18,7 @@ pub use super::pictures::{PictureStorage, Upload};
 use crate::config::BoardLimits;
 use crate::db::submissions::Sent;
 use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, submissions, threads};
-use crate::domain::{Board, Destination, PostNo, PostText, Refusal};
+use crate::domain::{Board, Closed, Destination, PostNo, PostText, Refusal};
 use crate::error::AppError;
 use crate::hashing::{Hash, KeyedHasher, new_salt};
 use crate::markup;
@@ -197,6 +197,15 @@ impl Posting {
     /// Refuses what cannot become a post before its pictures cost anything; answers the post when it exists already.
     async fn admit(&self, submission: &Submission, digests: &[Option<Hash>]) -> Result<Option<Posted>, AppError> {
         let mut connection = self.pool.acquire().await?;
+        // Looked at before the submission is looked up: where this very post, sent a moment ago, is the one that made the
+        // thread full, it has to be found.
+        let answered = match submission.destination {
+            Destination::NewThread => None,
+            Destination::Reply(no) => {
+                let thread = db::in_time(threads::find(&mut connection, no, self.limits.reply_limit)).await?;
+                Some((no, thread))
+            }
+        };
         for digest in digests.iter().flatten() {
             if let Some(sent) = db::in_time(submissions::find(&mut connection, digest)).await? {
                 return Ok(Some(repeated(sent)?));
@@ -205,9 +214,9 @@ impl Posting {
         if db::in_time(boards::is_locked(&mut connection, submission.board.id)).await? {
             return Err(board_locked(&submission.board).into());
         }
-        if let Destination::Reply(no) = submission.destination {
-            let thread = db::in_time(threads::find(&mut connection, no)).await?;
-            check_thread(no, thread.map(|thread| (thread.locked, thread.archived)))?;
+        if let Some((no, thread)) = answered {
+            let thread = thread.ok_or_else(|| unknown_thread(no))?;
+            self.check_open(thread.closed())?;
         }
         Ok(None)
     }
@@ -285,8 +294,10 @@ impl Posting {
             Destination::Reply(no) => {
                 let replied = threads::count_reply(transaction, no, pictures).await.map_err(in_transaction)?;
                 let replied = replied.filter(|replied| replied.board == submission.board.id);
-                check_thread(no, replied.map(|replied| (replied.locked, replied.archived)))?;
-                (no, replied.map(|replied| replied.replies))
+                let replied = replied.ok_or_else(|| unknown_thread(no))?;
+                // Under the lock of the thread, which every reply takes: of two that come at once, one is the last.
+                self.check_open(replied.closed(self.limits.reply_limit))?;
+                (no, Some(replied.replies))
             }
         };
         let text = &submission.text;
@@ -326,6 +337,16 @@ impl Posting {
         }
         Ok(Posted { no, thread, repeated: false })
     }
+
+    /// Refuses a reply to a thread that is closed.
+    fn check_open(&self, closed: Option<Closed>) -> Result<(), Refusal> {
+        match closed {
+            None => Ok(()),
+            Some(Closed::Archived) => Err(Refusal::ThreadArchived),
+            Some(Closed::Locked) => Err(Refusal::ThreadLocked),
+            Some(Closed::Full) => Err(Refusal::ThreadFull { most: self.limits.reply_limit }),
+        }
+    }
 }
 
 /// Writes the rows of what was put, or takes up those that are there; answers the blob of each picture, in order.
@@ -361,16 +382,10 @@ fn repeated(sent: Sent) -> Result<Posted, Refusal> {
     }
 }
 
-fn board_locked(board: &Board) -> Refusal {
-    Refusal::BoardLocked { slug: board.slug.clone() }
+fn unknown_thread(no: PostNo) -> Refusal {
+    Refusal::UnknownThread { no: no.to_string() }
 }
 
-/// Whether a thread takes a reply, given whether it is locked and whether it is archived.
-fn check_thread(no: PostNo, thread: Option<(bool, bool)>) -> Result<(), Refusal> {
-    match thread {
-        None => Err(Refusal::UnknownThread { no: no.to_string() }),
-        Some((true, _)) => Err(Refusal::ThreadLocked),
-        Some((_, true)) => Err(Refusal::ThreadArchived),
-        Some((false, false)) => Ok(()),
-    }
+fn board_locked(board: &Board) -> Refusal {
+    Refusal::BoardLocked { slug: board.slug.clone() }
 }

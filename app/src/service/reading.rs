@@ -8,14 +8,21 @@ use uuid::Uuid;
 use crate::config::BoardLimits;
 use crate::db::post_numbers::{self, PostNumbers};
 pub use crate::db::posts::Backlinks;
+use crate::db::posts::Newest;
 use crate::db::versions::{Scope, Version};
 use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, threads, versions};
-use crate::domain::{Attachment, BoardId, PostNo, ThreadPosts};
+use crate::domain::{Attachment, BoardId, MOST_REPLIES_SHOWN, PostNo, ThreadPosts};
 use crate::error::AppError;
 use crate::live::Boards;
 
+/// What a thread's own page and document show. A thread may hold more: it may have got its replies under a higher limit, or
+/// before there was one. Their text is bounded too, because a comment of a few thousand characters can be a hundred
+/// kilobytes of HTML; ordinary threads come nowhere near.
+const WHOLE_THREAD: Newest = Newest { replies: MOST_REPLIES_SHOWN, bytes: 8 << 20 };
 /// Replies of a thread on an index page.
 const PREVIEW_REPLIES: i64 = 5;
+/// Bytes of HTML that the replies of one thread have on a page, or in a document, of many threads.
+const PREVIEW_BYTES: i64 = 64 << 10;
 /// Pictures on the home page.
 const NEWEST_PICTURES: i64 = 12;
 /// How long a measurement may take.
@@ -99,15 +106,17 @@ pub async fn index(
         // There may be a few more threads than pages: one that could not be archived because somebody replied to it,
         // or many, when the number of pages was lowered. They are archived with the next new thread.
         let pages = u32::try_from((count + per_page - 1) / per_page).unwrap_or(u32::MAX).clamp(1, limits.pages);
-        let listed = threads::list(connection, board, i64::from(page) * per_page, per_page).await?;
-        let threads = posts::previews(connection, listed, PREVIEW_REPLIES, backlinks).await?;
+        let skip = i64::from(page) * per_page;
+        let listed = threads::list(connection, board, skip, per_page, limits.reply_limit).await?;
+        let newest = Newest { replies: PREVIEW_REPLIES, bytes: PREVIEW_BYTES };
+        let threads = posts::of_threads(connection, listed, newest, backlinks).await?;
         Ok(Some(IndexThreads { threads, pages }))
     })
     .await
 }
 
-/// Reads the threads on all pages of a board in bump order, each with this many of its last replies. Without back-links,
-/// which neither the catalogue nor a program is shown.
+/// Reads the threads on all pages of a board in bump order, each with so many of its last replies at the most. Without
+/// back-links, which neither the catalogue nor a program is shown.
 pub async fn live_threads(
     pool: &PgPool,
     board: BoardId,
@@ -115,23 +124,55 @@ pub async fn live_threads(
     limits: BoardLimits,
 ) -> Result<Option<Snapshot<Vec<ThreadPosts>>>, AppError> {
     snapshot(pool, Scope::Board(board), async |connection| {
-        let listed = threads::list(connection, board, 0, limits.live_threads()).await?;
-        posts::previews(connection, listed, replies, Backlinks::Omitted).await.map(Some)
+        let listed = threads::list(connection, board, 0, limits.live_threads(), limits.reply_limit).await?;
+        let newest = Newest { replies, bytes: PREVIEW_BYTES };
+        posts::of_threads(connection, listed, newest, Backlinks::Omitted).await.map(Some)
     })
     .await
 }
 
-/// Reads a thread with every reply.
-pub async fn thread(
-    pool: &PgPool,
-    no: PostNo,
-    backlinks: Backlinks,
-) -> Result<Option<Snapshot<ThreadPosts>>, AppError> {
-    snapshot(pool, Scope::Thread(no), async |connection| match threads::find(connection, no).await? {
-        Some(thread) => posts::whole_thread(connection, thread, backlinks).await,
-        None => Ok(None),
+/// Reads a thread with its replies, or with the newest ones if there are more than a page can show.
+pub async fn thread(pool: &PgPool, no: PostNo, limits: BoardLimits) -> Result<Option<Snapshot<ThreadPosts>>, AppError> {
+    snapshot(pool, Scope::Thread(no), async |connection| {
+        whole_thread(connection, no, limits, Backlinks::Included).await
     })
     .await
+}
+
+/// A thread as programs read it.
+#[derive(Debug)]
+pub struct ThreadContent {
+    /// Its posts.
+    pub posts: ThreadPosts,
+    /// From how many addresses they were sent; not told of archived threads, as 4chan does not.
+    pub posters: Option<i64>,
+}
+
+/// Reads what programs are told of a thread.
+pub async fn thread_content(
+    pool: &PgPool,
+    no: PostNo,
+    limits: BoardLimits,
+) -> Result<Option<Snapshot<ThreadContent>>, AppError> {
+    snapshot(pool, Scope::Thread(no), async |connection| {
+        let Some(posts) = whole_thread(connection, no, limits, Backlinks::Omitted).await? else { return Ok(None) };
+        let posters = match posts.thread.archived_at {
+            None => Some(posts::posters(connection, no).await?),
+            Some(_) => None,
+        };
+        Ok(Some(ThreadContent { posts, posters }))
+    })
+    .await
+}
+
+async fn whole_thread(
+    connection: &mut PgConnection,
+    no: PostNo,
+    limits: BoardLimits,
+    backlinks: Backlinks,
+) -> Result<Option<ThreadPosts>, db::Error> {
+    let Some(thread) = threads::find(connection, no, limits.reply_limit).await? else { return Ok(None) };
+    Ok(posts::of_threads(connection, vec![thread], WHOLE_THREAD, backlinks).await?.pop())
 }
 
 /// The newest archived threads of a board, ascending.

@@ -26,7 +26,8 @@ const THUMBNAILS: [(&str, i32, i32); 6] = [
 ];
 
 fn board(id: i16, slug: &str, title: &str, description: &str, locked: bool) -> Board {
-    Board { id: BoardId(id), slug: slug.into(), title: title.into(), description: description.into(), locked }
+    let (slug, title, description) = (slug.into(), title.into(), description.into());
+    Board { id: BoardId(id), slug, title, description, locked, worksafe: true }
 }
 
 fn boards() -> Vec<Board> {
@@ -98,11 +99,12 @@ fn thread(opening: Post, replies: Vec<Post>, counts: (i32, i32)) -> ThreadPosts 
         no: opening.no,
         sticky: false,
         locked: false,
-        archived: false,
+        archived_at: None,
         replies: counts.0,
+        reply_limit: 1_000,
         pictures: counts.1,
         bumped_at: Some(opening.created_at),
-        changed_at: opening.created_at,
+        last_modified: opening.created_at.timestamp(),
     };
     ThreadPosts { thread, opening, replies }
 }
@@ -260,6 +262,34 @@ fn render(page: &impl Template) -> String {
     page.render().unwrap_or_else(|error| format!("not rendered: {error}"))
 }
 
+fn form<'a>(board: &'a Board, thread: Option<PostNo>, draft: &'a Draft, open: bool) -> PostForm<'a> {
+    PostForm { board, thread, key: Uuid::nil(), draft, limits: &LIMITS, replies_left: None, open }
+}
+
+/// The page of one thread in the states that it goes through.
+fn thread_pages(layout: Layout<'_>, board: &Board) -> Vec<(&'static str, String)> {
+    let long = ridges();
+    let mut short = long.clone();
+    (short.thread.replies, short.thread.pictures) = (7, 7);
+    let mut full = short.clone();
+    full.thread.reply_limit = 7;
+    let mut archived = long.clone();
+    archived.thread.archived_at = Some(at(900));
+    archived.opening.subject = None;
+    let draft = Draft::default();
+    let form = |replies_left| {
+        Some(PostForm { replies_left: Some(replies_left), ..form(board, Some(PostNo(48211)), &draft, true) })
+    };
+    let page = |posts: &ThreadPosts, form| render(&ThreadPage { layout, board, posts, form });
+    vec![
+        ("thread", page(&short, form(993))),
+        ("thread-nearly-full", page(&short, form(1))),
+        ("thread-full", page(&full, None)),
+        ("thread-long", page(&long, None)),
+        ("thread-archived", page(&archived, None)),
+    ]
+}
+
 /// Every page in every state, by name.
 pub(crate) fn pages() -> Vec<(&'static str, String)> {
     let boards = boards();
@@ -271,7 +301,6 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
     let layout = Layout { site: "Triptych", boards: &boards, style: "/static/style.css", icon: "/static/icon.svg" };
     let bad_layout = Layout { site: HOSTILE, boards: &hostile_boards, ..layout };
     let (blank, bad_draft) = (Draft::default(), hostile_draft());
-    let form = |board, thread, draft, open| PostForm { board, thread, key: Uuid::nil(), draft, limits: &LIMITS, open };
     let index = |layout, board, threads, page, pages, draft| {
         render(&IndexPage { layout, board, threads, page, pages, form: form(board, None, draft, false) })
     };
@@ -288,9 +317,6 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
     newest.push(NewPicture { board: "art", thread: PostNo(1), no: PostNo(2), attachment: &covered });
     let bad_picture = file(0, HOSTILE, 1, 1, 1);
     let bad_newest = [NewPicture { board: HOSTILE, thread: PostNo(1), no: PostNo(1), attachment: &bad_picture }];
-    let mut archived = ridges.clone();
-    archived.thread.archived = true;
-    archived.opening.subject = None;
     let mut pages = vec![
         ("home", render(&HomePage { layout, newest: &newest, totals: numbers })),
         (
@@ -310,8 +336,6 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
         ("catalog-empty", catalog(layout, &photo, &[], CatalogSort::Bump, "")),
         ("catalog-locked", catalog(layout, &locked, &[], CatalogSort::Bump, "")),
         ("catalog-hostile", catalog(bad_layout, &bad_board, &hostile_threads, CatalogSort::Bump, HOSTILE)),
-        ("thread", whole(layout, &photo, &ridges, Some(form(&photo, Some(PostNo(48211)), &blank, true)))),
-        ("thread-archived", whole(layout, &photo, &archived, None)),
         (
             "thread-hostile",
             whole(
@@ -322,6 +346,7 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
             ),
         ),
     ];
+    pages.extend(thread_pages(layout, &photo));
     pages.extend(error_pages(layout, bad_layout, &photo, &bad_board));
     pages
 }
@@ -332,7 +357,7 @@ fn error_pages(
     photo: &Board,
     bad_board: &Board,
 ) -> Vec<(&'static str, String)> {
-    let form = |board, thread, draft| PostForm { board, thread, key: Uuid::nil(), draft, limits: &LIMITS, open: true };
+    let form = |board, thread, draft| form(board, thread, draft, true);
     let (typed, bad_draft) = (typed(), hostile_draft());
     let half_typed = Draft { missing: Missing::Unread, ..typed.clone() };
     let missing = ErrorPage {

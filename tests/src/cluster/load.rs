@@ -28,8 +28,8 @@ use crate::http::{Answer, HTML, JSON};
 
 const POSTERS: usize = 4;
 const READERS: usize = 4;
-/// Threads that are posted to, so that none becomes longer than real ones are.
-const THREADS: usize = 6;
+/// Threads that are posted to, so that none becomes full however long a step takes.
+const THREADS: usize = 30;
 /// Between two requests of one visitor; eight of them are a busy board and leave a small machine room for the servers.
 const PAUSE: Duration = Duration::from_millis(25);
 /// Failures that are shown one by one.

@@ -1,11 +1,18 @@
 //! The JSON documents. Field names and types are those of 4chan's read-only API, with vichan's additions where its
 //! clients need them (`locked`, `cyclical`, `extra_files`). Flags are 1 or absent, never true or false.
+//!
+//! Names, subjects and descriptions are HTML, as they are on 4chan and with vichan, because clients decode them: one that
+//! was given `<b>` as it is would show nothing, and one that was given `&amp;` would show `&`. The name of a file is plain
+//! text, as it is with vichan: those who download files call them so.
+
+use std::borrow::Cow;
 
 use base64::Engine as _;
 use serde::Serialize;
 
-use crate::config::{BoardLimits, ServeConfig};
+use crate::config::ServeConfig;
 use crate::domain::{Attachment, Board, Post, PostNo, Thread, ThreadPosts};
+use crate::service::reading::ThreadContent;
 
 #[derive(Debug, Serialize)]
 pub(super) struct BoardsDocument<'a> {
@@ -15,8 +22,9 @@ pub(super) struct BoardsDocument<'a> {
 #[derive(Debug, Serialize)]
 struct BoardItem<'a> {
     board: &'a str,
+    /// The only text about a board that is not HTML, here as on 4chan.
     title: &'a str,
-    meta_description: &'a str,
+    meta_description: Cow<'a, str>,
     ws_board: u8,
     per_page: u32,
     pages: u32,
@@ -25,7 +33,9 @@ struct BoardItem<'a> {
     max_webm_duration: u32,
     max_comment_chars: usize,
     bump_limit: u32,
-    image_limit: u32,
+    /// Ours: replies after which a thread is closed.
+    reply_limit: i32,
+    image_limit: i64,
     cooldowns: Cooldowns,
     spoilers: u8,
     is_archived: u8,
@@ -43,8 +53,8 @@ pub(super) fn boards<'a>(boards: &'a [Board], config: &ServeConfig) -> BoardsDoc
     let item = |board: &'a Board| BoardItem {
         board: &board.slug,
         title: &board.title,
-        meta_description: &board.description,
-        ws_board: 0,
+        meta_description: html(&board.description),
+        ws_board: u8::from(board.worksafe),
         per_page: config.boards.threads_per_page,
         pages: config.boards.pages,
         max_filesize: config.posts.file_bytes,
@@ -52,13 +62,27 @@ pub(super) fn boards<'a>(boards: &'a [Board], config: &ServeConfig) -> BoardsDoc
         max_webm_duration: 0,
         max_comment_chars: config.posts.comment_chars,
         bump_limit: config.boards.bump_limit,
-        // There is no limit; clients need a number to compare with.
-        image_limit: i32::MAX.unsigned_abs(),
+        reply_limit: config.boards.reply_limit,
+        image_limit: image_limit(config),
         cooldowns: Cooldowns::default(),
         spoilers: 1,
         is_archived: 1,
     };
     BoardsDocument { boards: boards.iter().map(item).collect() }
+}
+
+/// Pictures of a thread without those of its opening post. Nothing limits them but the replies that they hang on.
+fn image_limit(config: &ServeConfig) -> i64 {
+    i64::from(config.boards.reply_limit).saturating_mul(i64::try_from(config.posts.files).unwrap_or(i64::MAX))
+}
+
+/// Text as the HTML that shows it, written as vichan does: quotes stay as they are.
+fn html(text: &str) -> Cow<'_, str> {
+    if text.contains(['&', '<', '>']) {
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into()
+    } else {
+        text.into()
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -78,7 +102,7 @@ struct ThreadItem {
 pub(super) fn thread_pages(threads: &[ThreadPosts], per_page: u32) -> Vec<ThreadsPage> {
     let item = |posts: &ThreadPosts| ThreadItem {
         no: posts.thread.no,
-        last_modified: posts.thread.changed_at.timestamp(),
+        last_modified: posts.thread.last_modified,
         replies: posts.thread.replies,
     };
     pages(threads, per_page, |page, threads| ThreadsPage { page, threads: threads.iter().map(item).collect() })
@@ -91,15 +115,15 @@ pub(super) struct CatalogPage<'a> {
 }
 
 /// `catalog.json`
-pub(super) fn catalog<'a>(threads: &'a [ThreadPosts], limits: &BoardLimits) -> Vec<CatalogPage<'a>> {
+pub(super) fn catalog<'a>(threads: &'a [ThreadPosts], board: &Board, config: &ServeConfig) -> Vec<CatalogPage<'a>> {
     let item = |posts: &'a ThreadPosts| {
-        let mut opening = opening(posts, limits);
+        let mut opening = opening(posts, board, config);
         if let Some(thread) = &mut opening.thread {
             thread.last_replies = Some(posts.replies.iter().map(post).collect());
         }
         opening
     };
-    pages(threads, limits.threads_per_page, |page, threads| CatalogPage {
+    pages(threads, config.boards.threads_per_page, |page, threads| CatalogPage {
         page,
         threads: threads.iter().map(item).collect(),
     })
@@ -121,13 +145,22 @@ pub(super) struct ThreadDocument<'a> {
 }
 
 /// `{page}.json`
-pub(super) fn index<'a>(threads: &'a [ThreadPosts], limits: &BoardLimits) -> IndexDocument<'a> {
-    IndexDocument { threads: threads.iter().map(|posts| thread(posts, limits)).collect() }
+pub(super) fn index<'a>(threads: &'a [ThreadPosts], board: &Board, config: &ServeConfig) -> IndexDocument<'a> {
+    let item = |posts: &'a ThreadPosts| with_replies(opening(posts, board, config), posts);
+    IndexDocument { threads: threads.iter().map(item).collect() }
 }
 
 /// `res/{no}.json`
-pub(super) fn thread<'a>(posts: &'a ThreadPosts, limits: &BoardLimits) -> ThreadDocument<'a> {
-    ThreadDocument { posts: std::iter::once(opening(posts, limits)).chain(posts.replies.iter().map(post)).collect() }
+pub(super) fn thread<'a>(content: &'a ThreadContent, board: &Board, config: &ServeConfig) -> ThreadDocument<'a> {
+    let mut opening = opening(&content.posts, board, config);
+    if let Some(thread) = &mut opening.thread {
+        thread.unique_ips = content.posters;
+    }
+    with_replies(opening, &content.posts)
+}
+
+fn with_replies<'a>(opening: PostItem<'a>, posts: &'a ThreadPosts) -> ThreadDocument<'a> {
+    ThreadDocument { posts: std::iter::once(opening).chain(posts.replies.iter().map(post)).collect() }
 }
 
 #[derive(Debug, Serialize)]
@@ -137,9 +170,9 @@ struct PostItem<'a> {
     /// `MM/DD/YY(Day)HH:MM:SS`, UTC.
     now: String,
     time: i64,
-    name: &'a str,
+    name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sub: Option<&'a str>,
+    sub: Option<Cow<'a, str>>,
     /// Always there: some clients need it even when it is empty.
     com: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,28 +226,39 @@ struct OpeningItem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     bumplimit: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    imagelimit: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     archived: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived_on: Option<i64>,
+    /// In the document of the thread alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_ips: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_replies: Option<Vec<PostItem<'a>>>,
 }
 
-fn opening<'a>(posts: &'a ThreadPosts, limits: &BoardLimits) -> PostItem<'a> {
-    let Thread { sticky, locked, archived, replies, pictures, changed_at, .. } = posts.thread;
-    let closed = u8::from(locked || archived);
+fn opening<'a>(posts: &'a ThreadPosts, board: &Board, config: &ServeConfig) -> PostItem<'a> {
+    let Thread { sticky, archived_at, replies, pictures, last_modified, .. } = posts.thread;
+    let closed = u8::from(posts.thread.closed().is_some() || board.locked);
     let own = posts.opening.attachments.iter().filter(|attachment| attachment.picture.is_some()).count();
     let own = i32::try_from(own).unwrap_or(i32::MAX);
+    let images = (pictures - own).max(0);
     let thread = OpeningItem {
         replies,
-        images: (pictures - own).max(0),
+        images,
         omitted_posts: posts.omitted_replies(),
         omitted_images: posts.omitted_pictures(),
-        last_modified: changed_at.timestamp(),
+        last_modified,
         sticky: u8::from(sticky),
         closed,
         locked: closed,
         cyclical: "0",
-        bumplimit: u32::try_from(replies).is_ok_and(|replies| replies >= limits.bump_limit).then_some(1),
-        archived: archived.then_some(1),
+        bumplimit: u32::try_from(replies).is_ok_and(|replies| replies >= config.boards.bump_limit).then_some(1),
+        imagelimit: (i64::from(images) >= image_limit(config)).then_some(1),
+        archived: archived_at.map(|_| 1),
+        archived_on: archived_at.map(|at| at.timestamp()),
+        unique_ips: None,
         last_replies: None,
     };
     PostItem { thread: Some(thread), ..post(&posts.opening) }
@@ -227,8 +271,8 @@ fn post(post: &Post) -> PostItem<'_> {
         resto: if post.is_opening() { 0 } else { post.thread.0 },
         now: post.created_at.format("%m/%d/%y(%a)%H:%M:%S").to_string(),
         time: post.created_at.timestamp(),
-        name: post.name.as_deref().unwrap_or("Anonymous"),
-        sub: post.subject.as_deref(),
+        name: html(post.name.as_deref().unwrap_or("Anonymous")),
+        sub: post.subject.as_deref().map(html),
         com: &post.html,
         email: post.sage.then_some("sage"),
         file: files.next(),
@@ -240,10 +284,9 @@ fn post(post: &Post) -> PostItem<'_> {
 
 fn file(attachment: &Attachment) -> FileItem<'_> {
     let Some(picture) = &attachment.picture else { return FileItem::Deleted { filedeleted: 1 } };
-    let name = attachment.file_name.as_str();
     FileItem::Kept {
         tim: attachment.tim,
-        filename: name.rsplit_once('.').map_or(name, |(stem, _)| stem),
+        filename: stem(&attachment.file_name),
         ext: format!(".{}", picture.kind.extension()),
         fsize: picture.bytes,
         md5: base64::prelude::BASE64_STANDARD.encode(picture.md5),
@@ -254,5 +297,40 @@ fn file(attachment: &Attachment) -> FileItem<'_> {
         spoiler: attachment.spoiler.then_some(1),
         media: picture.media_path(),
         thumb: picture.thumbnail_path(),
+    }
+}
+
+/// The name of a file without its extension. Never empty: clients take a post without a name of a file for one without
+/// a file, and a file that is called `.png` has no other name.
+fn stem(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some(("", _)) => "picture",
+        Some((stem, _)) => stem,
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_as_vichan_does() {
+        assert_eq!(html("plain 한국어 \"it's\""), "plain 한국어 \"it's\"");
+        assert_eq!(html("<b> & &amp;"), "&lt;b&gt; &amp; &amp;amp;");
+    }
+
+    #[test]
+    fn a_file_has_a_name_beside_its_extension() {
+        for (name, told) in [
+            ("cat.jpg", "cat"),
+            ("archive.tar.gz", "archive.tar"),
+            ("no extension", "no extension"),
+            (".png", "picture"),
+            ("..png", "."),
+            ("Tom & <Jerry>.png", "Tom & <Jerry>"),
+        ] {
+            assert_eq!(stem(name), told, "{name}");
+        }
     }
 }

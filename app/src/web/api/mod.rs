@@ -83,8 +83,9 @@ pub(crate) async fn catalog(request: HttpRequest, state: State, slug: web::Path<
     let load = move || async move {
         reading::live_threads(&pool, board.id, LAST_REPLIES, limits).await?.ok_or_else(|| no_board(&slug))
     };
+    let for_page = state.clone();
     document(&request, &state, PageKey::CatalogJson(board.id), &version, load, move |read| {
-        json(&documents::catalog(&read.content, &limits))
+        json(&documents::catalog(&read.content, read.boards.find(&board.slug)?, &for_page.config))
     })
     .await
 }
@@ -106,8 +107,9 @@ pub(crate) async fn index(request: HttpRequest, state: State, path: web::Path<(S
         let read = reading::index(&pool, board.id, number, limits, Backlinks::Omitted).await?;
         read.filter(|read| number < read.content.pages).ok_or_else(|| no_page(page))
     };
+    let for_page = state.clone();
     document(&request, &state, PageKey::IndexJson(board.id, number), &version, load, move |read| {
-        json(&documents::index(&read.content.threads, &limits))
+        json(&documents::index(&read.content.threads, read.boards.find(&board.slug)?, &for_page.config))
     })
     .await
 }
@@ -117,10 +119,10 @@ pub(crate) async fn thread(request: HttpRequest, state: State, path: web::Path<(
     let no = thread_no(&number)?;
     let version = lookup::thread(&state, &slug, no).await?.ok_or_else(|| no_thread(no))?;
     let (pool, limits) = (state.pool.clone(), state.config.boards);
-    let load =
-        move || async move { reading::thread(&pool, no, Backlinks::Omitted).await?.ok_or_else(|| no_thread(no)) };
+    let load = move || async move { reading::thread_content(&pool, no, limits).await?.ok_or_else(|| no_thread(no)) };
+    let for_page = state.clone();
     document(&request, &state, PageKey::ThreadJson(no), &version, load, move |read| {
-        json(&documents::thread(&read.content, &limits))
+        json(&documents::thread(&read.content, read.boards.find(&slug)?, &for_page.config))
     })
     .await
 }

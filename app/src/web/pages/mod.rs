@@ -35,7 +35,7 @@ fn form<'a>(
     key: Uuid,
     open: bool,
 ) -> PostForm<'a> {
-    PostForm { board, thread, key, draft, limits: &state.config.posts, open }
+    PostForm { board, thread, key, draft, limits: &state.config.posts, replies_left: None, open }
 }
 
 /// The key of the form on a page at a version.

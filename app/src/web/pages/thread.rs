@@ -7,11 +7,11 @@ use super::{form, form_key, html, layout, redirect, with_token};
 use crate::domain::{Draft, PostNo};
 use crate::error::AppError;
 use crate::live::PageKey;
-use crate::service::reading::{self, Backlinks};
+use crate::service::reading;
 use crate::state::AppState;
 use crate::web::http::caching::CachePolicy;
 use crate::web::lookup::{no_thread, thread_no};
-use crate::web::views::ThreadPage;
+use crate::web::views::{PostForm, ThreadPage};
 use crate::web::{answer, lookup};
 
 type Answer = Result<HttpResponse, AppError>;
@@ -24,18 +24,21 @@ pub(crate) async fn thread(
     let (slug, number) = path.into_inner();
     let no = thread_no(&number)?;
     let Some(version) = lookup::thread(&state, &slug, no).await? else { return elsewhere(&state, &slug, no).await };
-    let pool = state.pool.clone();
+    let (pool, limits) = (state.pool.clone(), state.config.boards);
     let load = move || async move {
-        let read = reading::thread(&pool, no, Backlinks::Included).await?.ok_or_else(|| no_thread(no))?;
+        let read = reading::thread(&pool, no, limits).await?.ok_or_else(|| no_thread(no))?;
         Ok((read.version, read))
     };
     let (for_page, on_board) = (state.clone(), slug.clone());
     let answer = answer::kept(&request, &state, PageKey::Thread(no), &version, load, move |version, read| {
         let (board, posts) = (read.boards.find(&on_board)?, &read.content);
-        let closed = posts.thread.locked || posts.thread.archived || board.locked;
+        let closed = posts.thread.closed().is_some() || board.locked;
         let draft = Draft::default();
         let key = form_key(&for_page, &format!("{on_board}/res/{no}"), version);
-        let form = (!closed).then(|| form(&for_page, board, Some(no), &draft, key, true));
+        let form = (!closed).then(|| PostForm {
+            replies_left: Some(posts.thread.reply_limit - posts.thread.replies),
+            ..form(&for_page, board, Some(no), &draft, key, true)
+        });
         html(&ThreadPage { layout: layout(&for_page, &read.boards), board, posts, form })
     });
     Ok(with_token(&request, &state, &slug, answer.await?))

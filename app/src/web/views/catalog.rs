@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::layout::{Layout, PageMeta};
-use super::post::{FileView, thread_url};
+use super::post::{FileView, closed_badge, thread_url};
 use super::text;
 use crate::domain::{Board, ThreadPosts};
 
@@ -119,12 +119,6 @@ impl<'a> Tile<'a> {
         thread_url(self.slug, self.posts.thread.no)
     }
 
-    /// The thread.
-    #[must_use]
-    pub fn posts(&self) -> &'a ThreadPosts {
-        self.posts
-    }
-
     /// Its first picture.
     #[must_use]
     pub fn file(&self) -> Option<FileView<'a>> {
@@ -156,6 +150,13 @@ impl<'a> Tile<'a> {
             nothing if nothing.is_empty() => format!("No.{}", self.posts.thread.no),
             excerpt => excerpt,
         }
+    }
+
+    /// The badges of the thread: `Pinned`, `Full`.
+    #[must_use]
+    pub fn badges(&self) -> Vec<&'static str> {
+        let thread = &self.posts.thread;
+        thread.sticky.then_some("Pinned").into_iter().chain(thread.closed().map(closed_badge)).collect()
     }
 
     /// `23 replies`

@@ -6,6 +6,9 @@ use super::text;
 use crate::domain::{Board, PictureKind, PostNo};
 pub use crate::domain::{Draft, PostLimits};
 
+/// When a thread takes so few more replies, the form says so.
+const FEW_LEFT: i32 = 50;
+
 /// The form itself.
 #[derive(Debug, Clone, Copy)]
 pub struct PostForm<'a> {
@@ -19,6 +22,8 @@ pub struct PostForm<'a> {
     pub draft: &'a Draft,
     /// What the hints say.
     pub limits: &'a PostLimits,
+    /// How many more replies the thread takes, where that is known.
+    pub replies_left: Option<i32>,
     /// Unfolded.
     pub open: bool,
 }
@@ -40,6 +45,13 @@ impl PostForm<'_> {
     #[must_use]
     pub fn is_sage(&self) -> bool {
         self.draft.email.trim().eq_ignore_ascii_case("sage")
+    }
+
+    /// `This thread takes 12 more replies.`; `None` while it takes many.
+    #[must_use]
+    pub fn room_hint(&self) -> Option<String> {
+        let left = self.replies_left.filter(|left| *left <= FEW_LEFT)?;
+        Some(format!("This thread takes {}.", text::count(left, "more reply", "more replies")))
     }
 
     /// `Up to 5,000 characters.`

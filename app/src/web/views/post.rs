@@ -1,7 +1,7 @@
 //! A post and its pictures, as index and thread pages show them.
 
 use super::text;
-use crate::domain::{Attachment, Board, Picture, Post, PostNo, Thread, ThreadPosts};
+use crate::domain::{Attachment, Board, Closed, Picture, Post, PostNo, Thread, ThreadPosts};
 
 /// Longest side of a lone picture in a post, in CSS pixels.
 const LONE: i32 = 250;
@@ -73,14 +73,26 @@ impl<'a> ThreadView<'a> {
         })
     }
 
-    /// `23 replies, 9 pictures.`
+    /// `23 of 1,000 replies, 9 pictures.`
     #[must_use]
     pub fn counts_text(&self) -> String {
-        format!(
-            "{}, {}.",
-            text::count(self.posts.thread.replies, "reply", "replies"),
-            text::count(self.posts.thread.pictures, "picture", "pictures"),
-        )
+        let Thread { replies, reply_limit, pictures, .. } = self.posts.thread;
+        let replies = if replies > reply_limit {
+            text::count(replies, "reply", "replies")
+        } else {
+            format!("{} of {}", text::number(replies), text::count(reply_limit, "reply", "replies"))
+        };
+        format!("{replies}, {}.", text::count(pictures, "picture", "pictures"))
+    }
+}
+
+/// What the badge of a thread says that takes no replies.
+#[must_use]
+pub const fn closed_badge(closed: Closed) -> &'static str {
+    match closed {
+        Closed::Archived => "Archived",
+        Closed::Locked => "Locked",
+        Closed::Full => "Full",
     }
 }
 
@@ -128,7 +140,13 @@ impl<'a> PostView<'a> {
     /// Whether its thread takes no replies.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.thread.locked || self.thread.archived || self.board.locked
+        self.thread.closed().is_some() || self.board.locked
+    }
+
+    /// The badge that says why its thread takes no replies.
+    #[must_use]
+    pub fn closed_badge(&self) -> Option<&'static str> {
+        self.thread.closed().map(closed_badge)
     }
 
     /// Who posted it.

@@ -6,7 +6,7 @@ use super::form::PostForm;
 use super::layout::{Layout, PageMeta};
 use super::post::{Place, ThreadView};
 use super::text;
-use crate::domain::{Board, ThreadPosts};
+use crate::domain::{Board, Closed, ThreadPosts};
 
 /// Posts from the top on that load their pictures at once.
 const EAGER: usize = 4;
@@ -19,7 +19,7 @@ pub struct ThreadPage<'a> {
     pub layout: Layout<'a>,
     /// The board.
     pub board: &'a Board,
-    /// The thread with all its replies.
+    /// The thread with its replies.
     pub posts: &'a ThreadPosts,
     /// Replies to it; `None` when nobody may.
     pub form: Option<PostForm<'a>>,
@@ -63,12 +63,11 @@ impl ThreadPage<'_> {
     /// Why there is no form.
     #[must_use]
     pub fn closed_text(&self) -> &'static str {
-        if self.posts.thread.archived {
-            "This thread is archived. It can be read, but takes no more replies."
-        } else if self.posts.thread.locked {
-            "This thread is locked. It can be read, but takes no more replies."
-        } else {
-            "This board is locked. It can be read, but nobody can post."
+        match self.posts.thread.closed() {
+            Some(Closed::Archived) => "This thread is archived. It can be read, but takes no more replies.",
+            Some(Closed::Locked) => "This thread is locked. It can be read, but takes no more replies.",
+            Some(Closed::Full) => "This thread is full. It can be read, but takes no more replies.",
+            None => "This board is locked. It can be read, but nobody can post.",
         }
     }
 }

@@ -87,6 +87,9 @@ pub(super) fn detail(refusal: &Refusal) -> String {
         Refusal::BoardLocked { slug } => format!("/{slug}/ is locked. It can be read, and nobody can post."),
         Refusal::ThreadLocked => "This thread is locked and takes no replies.".to_owned(),
         Refusal::ThreadArchived => "This thread is archived and takes no replies.".to_owned(),
+        Refusal::ThreadFull { most } => {
+            format!("This thread is full: {most} is the most replies that a thread can have. Start a new one to go on.")
+        }
         Refusal::PostDeleted => {
             "This was posted before and has been deleted since. Open the page again to post it anew.".to_owned()
         }
