@@ -56,7 +56,7 @@ async fn metrics_text(state: web::Data<AppState>) -> HttpResponse {
     // On the runtime that ends last, like everything that opens a connection.
     match state.runtime.spawn(async move { reading::post_numbers(&pool).await }).await {
         Ok(Ok(numbers)) => state.metrics.set_post_numbers(numbers),
-        // What was read before still is about right.
+        // The values of before are still about right.
         Ok(Err(error)) => tracing::debug!(%error, "the post numbers cannot be measured"),
         Err(error) => tracing::error!(%error, "measuring the post numbers"),
     }
