@@ -121,9 +121,10 @@ async fn of_a_trusted_proxy_the_nearest_address_that_is_no_proxy_counts() -> Res
 type Lasting = (u16, Vec<(String, String)>, String);
 
 /// What must be the same whatever was forged: everything but what differs from answer to answer, which is the number
-/// of the request and the token of a newcomer. The key of a form is the same as long as its page is.
+/// of the request and the token of a newcomer, and the date of the last change, which is told a second earlier until the
+/// change is ten seconds old. The key of a form is the same as long as its page is.
 fn lasting(answer: &Answer) -> Lasting {
-    let differs = ["date", "x-request-id", "x-served-by", "x-cache-status", "age"];
+    let differs = ["date", "last-modified", "x-request-id", "x-served-by", "x-cache-status", "age"];
     let headers = answer.headers.iter().filter(|(name, _)| !differs.contains(&name.as_str()));
     let mut headers: Vec<_> = headers.map(|(name, value)| (name.to_string(), without_token(value))).collect();
     headers.sort();
