@@ -26,8 +26,9 @@ pub enum AppError {
         /// For the log.
         cause: String,
     },
-    /// The database went away while it was told to commit a post. The sender is told that sending it again is safe.
-    #[error("nobody knows whether the post was made: {0}")]
+    /// The database went away while it was told to commit a post or a deletion. The sender is told that sending it again
+    /// is safe.
+    #[error("nobody knows whether it was committed: {0}")]
     OutcomeUnknown(String),
     /// A defect of ours. The sender is told the request id and nothing else.
     #[error("internal error: {0}")]

@@ -134,7 +134,7 @@ async fn a_board_for_which_there_is_no_id_is_refused_at_once_and_clearly() -> Re
     let told = servers.refusal(&[("TRIPTYCH_MIGRATE_WAIT", "1h"), ("TRIPTYCH_BOARDS", &with(&["new"]))]).await?;
     let last = told.lines().last().context("nothing is told")?;
     ensure!(
-        last.contains("board_ids_exhausted") && last.contains("32767"),
+        last.contains("no board can be added") && last.contains("32767"),
         "the last line does not say what is wrong:\n{told}"
     );
     ensure!(!told.contains("trying again"), "it was tried again:\n{told}");

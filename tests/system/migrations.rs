@@ -101,7 +101,7 @@ async fn ten_migrations_at_once_apply_once_and_a_replica_waits_for_them() -> Res
 
 /// Which pictures were let go of is noted since a certain migration; what was let go of before is noted by another.
 async fn what_was_unused_before_it_was_noted_is_collected(board: &Board, scratch: &Path) -> Result<()> {
-    const NOTED_SINCE: i64 = 20_261_126_000_003;
+    const NOTED_SINCE: i64 = 20_261_126_000_005;
     let directory = scratch.join("older");
     std::fs::create_dir(&directory)?;
     for (version, file) in written()? {
@@ -120,6 +120,7 @@ async fn what_was_unused_before_it_was_noted_is_collected(board: &Board, scratch
              select gen_random_uuid(), sha256(int4send(number)), '', 'png', 1, 1, 1, 'png', 1, 1, 1, now() - interval '2 days'
              from generate_series(1, 2) number;
              insert into board (slug, title, description, position, locked) values ('b', '', '', 0, false);
+             insert into board_state (board_id) select id from board;
              insert into thread (no, board_id) select 1, id from board;
              insert into post (no, thread_no, sage, comment, html, address_hash) values (1, 1, false, '', '', '');
              insert into attachment (post_no, position, blob_id, file_name, spoiler)

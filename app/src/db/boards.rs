@@ -1,11 +1,12 @@
 //! `board`, `board_state`, `site_state`.
 
+use super::versions::SiteStamp;
 use super::{Error, PgConnection};
 use crate::domain::{Board, BoardId, BoardSettings};
 
 /// Every board in the order of its configuration, and the version of that list.
-pub async fn list(connection: &mut PgConnection) -> Result<(i64, Vec<Board>), Error> {
-    let version = sqlx::query_scalar!("select version from site_state").fetch_one(&mut *connection).await?;
+pub async fn list(connection: &mut PgConnection) -> Result<(SiteStamp, Vec<Board>), Error> {
+    let site = sqlx::query!("select version, changed_at from site_state").fetch_one(&mut *connection).await?;
     let boards = sqlx::query!("select id, slug, title, description, locked, worksafe from board order by position, id")
         .fetch_all(connection)
         .await?;
@@ -20,7 +21,7 @@ pub async fn list(connection: &mut PgConnection) -> Result<(i64, Vec<Board>), Er
             worksafe: row.worksafe,
         })
         .collect();
-    Ok((version, boards))
+    Ok((SiteStamp::new(site.version, site.changed_at), boards))
 }
 
 /// Makes the boards that are configured, and brings those that exist up to date. Boards that are not named stay.

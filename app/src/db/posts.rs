@@ -167,11 +167,17 @@ pub enum Backlinks {
     Omitted,
 }
 
-/// From how many addresses the posts of a thread were sent.
-pub async fn posters(connection: &mut PgConnection, thread: PostNo) -> Result<i64, Error> {
+/// From how many addresses the opening post of a thread and so many of its newest replies were sent.
+pub async fn posters(connection: &mut PgConnection, thread: PostNo, among: i64) -> Result<i64, Error> {
     sqlx::query_scalar!(
-        r#"select count(distinct address_hash) as "posters!" from post where thread_no = $1"#,
+        r#"select count(distinct address_hash) as "posters!"
+           from (
+               select address_hash from post where no = $1
+               union all
+               (select address_hash from post where thread_no = $1 and no > $1 order by no desc limit $2)
+           ) shown"#,
         thread.0,
+        among,
     )
     .fetch_one(connection)
     .await
@@ -256,15 +262,22 @@ async fn assemble(connection: &mut PgConnection, rows: Vec<Row>, wanted: Backlin
 /// page whose version does not change. Nor is one from a post that is not shown: there may be thousands.
 async fn backlinks(connection: &mut PgConnection, posts: &[Row]) -> Result<HashMap<PostNo, Vec<PostNo>>, Error> {
     let (numbers, threads): (Vec<i32>, Vec<i32>) = posts.iter().map(|post| (post.no, post.thread_no)).unzip();
+    // What is shown of a thread is its opening post and its newest replies, so the first of these tells which they are.
+    let mut first_replies: HashMap<i32, i32> = HashMap::new();
+    for post in posts.iter().filter(|post| post.no != post.thread_no) {
+        first_replies.entry(post.thread_no).and_modify(|first| *first = post.no.min(*first)).or_insert(post.no);
+    }
+    let first_replies: Vec<i32> =
+        threads.iter().map(|thread| first_replies.get(thread).copied().unwrap_or(i32::MAX)).collect();
     let rows = sqlx::query!(
         "select quote.from_no, quote.to_no
-         from unnest($1::integer[], $2::integer[]) as quoted (no, thread_no)
-         join quote on quote.to_no = quoted.no
+         from unnest($1::integer[], $2::integer[], $3::integer[]) as quoted (no, thread_no, first_reply)
+         join quote on quote.to_no = quoted.no and quote.from_no >= quoted.first_reply
          join post quoting on quoting.no = quote.from_no and quoting.thread_no = quoted.thread_no
-         where quote.from_no = any($1)
          order by quote.from_no",
         &numbers,
         &threads,
+        &first_replies,
     )
     .fetch_all(connection)
     .await?;

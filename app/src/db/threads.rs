@@ -151,7 +151,8 @@ pub async fn find(connection: &mut PgConnection, thread: PostNo, reply_limit: i3
     let row = sqlx::query!(
         r#"select thread.no, thread.locked, thread.archived_at,
                   coalesce(bump.sticky, false) as "sticky!", bump.bumped_at as "bumped_at?",
-                  state.replies, state.pictures, state.last_modified
+                  state.replies, state.pictures,
+                  greatest(state.last_modified, floor(extract(epoch from state.changed_at))::bigint) as "last_modified!"
            from thread
            join thread_state state on state.thread_no = thread.no
            left join bump on bump.thread_no = thread.no
@@ -184,7 +185,8 @@ pub async fn list(
 ) -> Result<Vec<Thread>, Error> {
     let rows = sqlx::query!(
         r#"select bump.thread_no, bump.sticky, bump.bumped_at, thread.locked,
-                  state.replies, state.pictures, state.last_modified
+                  state.replies, state.pictures,
+                  greatest(state.last_modified, floor(extract(epoch from state.changed_at))::bigint) as "last_modified!"
            from (
                select thread_no, sticky, bumped_at from bump where board_id = $1
                order by sticky desc, bumped_at desc, thread_no desc offset $2 limit $3

@@ -20,7 +20,7 @@ pub enum Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     /// Version of what every page shows: the boards, and how replicas render.
-    pub site: i64,
+    pub site: SiteStamp,
     /// Grows with every change of the scope.
     pub number: i64,
     /// When the scope, or what every page shows, last changed.
@@ -32,18 +32,33 @@ pub struct Version {
     pub board: Option<BoardId>,
 }
 
+/// What tells one version of what every page shows from every other one, by its number and the time of the change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct SiteStamp {
+    version: i64,
+    changed_at: i64,
+}
+
+impl SiteStamp {
+    /// Of these columns of `site_state`.
+    #[must_use]
+    pub const fn new(version: i64, changed_at: DateTime<Utc>) -> Self {
+        Self { version, changed_at: changed_at.timestamp_micros() }
+    }
+}
+
 /// What tells one version of something from every other one. The time of the change belongs to it: a database that was
 /// restored, or failed over to a replica that lagged behind, gives out numbers a second time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp {
-    site: i64,
+    site: SiteStamp,
     number: i64,
     changed_at: i64,
 }
 
 impl std::fmt::Display for Stamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{:x}", self.site, self.number, self.changed_at)
+        write!(f, "{}.{}.{:x}", self.site.version, self.number, self.changed_at)
     }
 }
 
@@ -79,7 +94,7 @@ pub async fn current(connection: &mut PgConnection, scopes: &[Scope]) -> Result<
         select thread_no, board_id, changed.version as "version!",
                greatest(changed.changed_at, site.changed_at) as "changed_at!",
                greatest(changed.changed_at, site.changed_at) < clock_timestamp() - interval '10 seconds' as "settled!",
-               site.version as "site!"
+               site.version as "site!", site.changed_at as "site_changed_at!"
         from changed cross join site_state site
         "#,
         &threads,
@@ -95,7 +110,7 @@ pub async fn current(connection: &mut PgConnection, scopes: &[Scope]) -> Result<
             Scope::Site => row.board_id.is_none(),
         })?;
         Some(Version {
-            site: row.site,
+            site: SiteStamp::new(row.site, row.site_changed_at),
             number: row.version,
             changed_at: row.changed_at,
             settled: row.settled,

@@ -48,9 +48,9 @@ const fn yes() -> bool {
 
 /// First parts of paths that mean something else than a board, or will: a board that had such a name would lose its
 /// address with the release that needs it.
-const RESERVED: [&str; 24] = [
-    "about", "account", "admin", "api", "boards", "error", "events", "faq", "feed", "help", "livez", "login", "logout",
-    "manage", "media", "metrics", "mod", "readyz", "rules", "search", "static", "stats", "thumb", "traffic",
+const RESERVED: [&str; 18] = [
+    "account", "admin", "api", "boards", "error", "events", "livez", "login", "logout", "media", "metrics", "mod",
+    "readyz", "rules", "search", "static", "thumb", "traffic",
 ];
 
 /// The boards in `TRIPTYCH_BOARDS`, in the order in which the site shows them.
@@ -100,6 +100,16 @@ mod tests {
         assert_eq!(list.0.iter().map(|board| board.slug.as_str()).collect::<Vec<_>>(), ["b", "kor"]);
         assert!(!list.0[0].locked && list.0[0].worksafe);
         assert!(list.0[1].locked && !list.0[1].worksafe);
+    }
+
+    #[test]
+    fn the_chart_reserves_the_same_slugs() {
+        let schema = include_str!("../../../helm/triptych/values.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let reserved = schema.pointer("/properties/boards/items/properties/slug/not/enum").unwrap();
+        assert_eq!(reserved, &serde_json::json!(RESERVED));
+        let values = include_str!("../../../helm/triptych/values.yaml");
+        assert!(RESERVED.iter().all(|slug| values.contains(slug)), "{RESERVED:?}");
     }
 
     #[test]

@@ -199,13 +199,10 @@ pub enum Refusal {
     Busy,
     /// Too many posts are being written.
     Overloaded,
+    /// Too many pages are being made.
+    TooManyReaders,
     /// Every post number has been given.
     PostNumbersExhausted,
-    /// Every id that a board can have has been given.
-    BoardIdsExhausted {
-        /// The last one.
-        last: i16,
-    },
 }
 
 impl Refusal {
@@ -252,8 +249,8 @@ impl Refusal {
             Self::WrongPassword { .. } => "wrong_password",
             Self::Busy => "busy",
             Self::Overloaded => "overloaded",
+            Self::TooManyReaders => "too_many_readers",
             Self::PostNumbersExhausted => "post_numbers_exhausted",
-            Self::BoardIdsExhausted { .. } => "board_ids_exhausted",
         }
     }
 
@@ -299,8 +296,8 @@ impl Refusal {
             | Self::PictureRequired
             | Self::EmptyReply
             | Self::NoPostsChosen { .. } => RefusalKind::Invalid,
-            Self::Busy | Self::Overloaded => RefusalKind::Unavailable,
-            Self::PostNumbersExhausted | Self::BoardIdsExhausted { .. } => RefusalKind::Exhausted,
+            Self::Busy | Self::Overloaded | Self::TooManyReaders => RefusalKind::Unavailable,
+            Self::PostNumbersExhausted => RefusalKind::Exhausted,
         }
     }
 }

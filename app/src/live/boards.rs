@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::db::boards::list;
+use crate::db::versions::SiteStamp;
 use crate::db::{self, PgPool};
 use crate::domain::{Board, Refusal};
 use crate::error::AppError;
@@ -11,7 +12,7 @@ use crate::error::AppError;
 #[derive(Debug, Default)]
 pub struct Boards {
     /// Version of the list.
-    pub version: i64,
+    pub version: SiteStamp,
     /// In the order in which the site shows them.
     pub list: Vec<Board>,
 }
@@ -44,10 +45,11 @@ impl BoardDirectory {
         Arc::clone(&self.kept.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The list at this version or a later one.
-    pub async fn at(&self, version: i64) -> Result<Arc<Boards>, AppError> {
+    /// The list at this version, or, if it has changed since, at a later one.
+    pub async fn at(&self, version: SiteStamp) -> Result<Arc<Boards>, AppError> {
         let kept = self.last_known();
-        if kept.version >= version {
+        // Not a comparison of numbers: those of a database that was restored begin again.
+        if kept.version == version {
             return Ok(kept);
         }
         let read = async {
@@ -57,10 +59,7 @@ impl BoardDirectory {
         };
         let (version, list) = db::in_time(read).await?;
         let boards = Arc::new(Boards { version, list });
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.version < version {
-            *kept = Arc::clone(&boards);
-        }
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&boards);
         Ok(boards)
     }
 }

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::db;
 use crate::db::versions::{Stamp, Version};
-use crate::domain::{BoardId, PostNo};
+use crate::domain::{BoardId, PostNo, Refusal};
 use crate::error::AppError;
 use crate::representation::Representation;
 
@@ -170,16 +170,16 @@ impl PageCache {
         T: Send + 'static,
         F: Future<Output = Result<(Version, T), AppError>> + Send + 'static,
     {
-        let turn = tokio::time::timeout(db::LONGEST, self.contents.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
-            let cause = "other pages are being loaded".to_owned();
-            return Err(AppError::Unavailable { what: "The database", cause });
-        };
+        let turn = tokio::time::timeout(db::LONGEST, Arc::clone(&self.contents).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(Refusal::TooManyReaders.into()) };
         // Boxed, because what loads holds a lot and most requests never come here.
         let (version, content) = Box::pin(load()).await?;
-        let _core = self.cores.acquire().await;
-        let rendered =
-            self.runtime.spawn_blocking(move || render(&version, content).map(|body| KeptPage { version, body }));
+        let core = Arc::clone(&self.cores).acquire_owned().await;
+        let rendered = self.runtime.spawn_blocking(move || {
+            // Given back when the work has ended, also if nobody waits for it any more.
+            let _permits = (turn, core);
+            render(&version, content).map(|body| KeptPage { version, body })
+        });
         rendered.await.unwrap_or_else(|error| Err(AppError::Internal(format!("rendering: {error}"))))
     }
 }
@@ -209,14 +209,14 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::domain::Refusal;
+    use crate::db::versions::SiteStamp;
 
     fn cache() -> PageCache {
         PageCache::new(1 << 20, 2, Handle::current())
     }
 
     fn version(number: i64) -> Version {
-        Version { site: 1, number, changed_at: DateTime::UNIX_EPOCH, settled: true, board: None }
+        Version { site: SiteStamp::default(), number, changed_at: DateTime::UNIX_EPOCH, settled: true, board: None }
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the signature of every rendering")]

@@ -1,7 +1,7 @@
 //! Making the boards that an operator wants, and announcing how replicas render pages.
 
 use crate::db::{self, PgPool, boards};
-use crate::domain::{BoardSettings, Refusal};
+use crate::domain::BoardSettings;
 use crate::error::AppError;
 
 /// Makes the boards, and brings those that exist up to date; boards that are not named stay as they are. Answers
@@ -18,7 +18,8 @@ pub async fn configure_boards(pool: &PgPool, wanted: &[BoardSettings]) -> Result
         if !db::is_exhausted(&error) {
             return error.into();
         }
-        Refusal::BoardIdsExhausted { last: i16::MAX }.into()
+        let last = i16::MAX;
+        AppError::Internal(format!("no board can be added: the ids of boards end at {last}, and all are given"))
     })
 }
 

@@ -34,6 +34,8 @@ enum DeletionFailure {
     Refused(Refusal),
     /// Another attempt may succeed, if this is a conflict.
     Database(db::Error),
+    /// The connection broke while the commit was on its way: nobody knows whether the posts are deleted.
+    Unknown(String),
 }
 
 impl From<Refusal> for DeletionFailure {
@@ -62,6 +64,7 @@ pub async fn delete(pool: &PgPool, hasher: &KeyedHasher, deletion: &Deletion) ->
             Err(DeletionFailure::Database(error)) if db::is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
             Err(DeletionFailure::Database(error)) => return Err(error.into()),
             Err(DeletionFailure::Refused(refusal)) => return Err(refusal.into()),
+            Err(DeletionFailure::Unknown(cause)) => return Err(AppError::OutcomeUnknown(cause)),
         }
     }
 }
@@ -110,7 +113,7 @@ async fn delete_once(
     }
     // A locked board takes no posts; what stands on it can be deleted.
     let _locked = boards::touch(&mut transaction, deletion.board.id, change).await?;
-    transaction.commit().await?;
+    transaction.commit().await.map_err(|error| DeletionFailure::Unknown(error.to_string()))?;
     Ok(left)
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::pictures::Prepared;
@@ -73,7 +74,7 @@ pub struct Posting {
     pub runtime: Handle,
     /// Waited for when the replica stops.
     pub tasks: TaskTracker,
-    /// A permit a transaction. Fewer than there are connections: posts to one busy thread wait for each other inside
+    /// A permit per transaction. Fewer than there are connections: posts to one busy thread wait for each other inside
     /// of their transactions, and must leave connections for those who read.
     pub writers: Arc<Semaphore>,
 }
@@ -115,7 +116,7 @@ impl Posting {
     /// Makes a post. Runs to its end even if the caller goes away: a post is never half done.
     pub async fn post(&self, submission: Submission) -> Result<Posted, AppError> {
         let this = self.clone();
-        let task = async move { this.run(submission).await };
+        let task = async move { this.run(submission).await }.in_current_span();
         let ended = self.tasks.spawn_on(task, &self.runtime).await;
         ended.unwrap_or_else(|error| Err(AppError::Internal(format!("the posting task ended: {error}"))))
     }

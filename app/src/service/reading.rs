@@ -157,7 +157,7 @@ pub async fn thread_content(
     snapshot(pool, Scope::Thread(no), async |connection| {
         let Some(posts) = whole_thread(connection, no, limits, Backlinks::Omitted).await? else { return Ok(None) };
         let posters = match posts.thread.archived_at {
-            None => Some(posts::posters(connection, no).await?),
+            None => Some(posts::posters(connection, no, MOST_REPLIES_SHOWN).await?),
             Some(_) => None,
         };
         Ok(Some(ThreadContent { posts, posters }))

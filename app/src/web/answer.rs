@@ -112,12 +112,13 @@ mod tests {
     use chrono::{DateTime, TimeDelta};
 
     use super::*;
+    use crate::db::versions::SiteStamp;
 
     const FINGERPRINT: &str = "fingerprint";
 
     fn version(number: i64, settled: bool) -> Version {
         let changed_at = DateTime::from_timestamp(1_700_000_000, 500_000_000).unwrap();
-        Version { site: 1, number, changed_at, settled, board: None }
+        Version { site: SiteStamp::default(), number, changed_at, settled, board: None }
     }
 
     fn asked_with(name: HeaderName, value: &str, version: &Version) -> Option<HttpResponse> {

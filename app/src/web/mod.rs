@@ -13,6 +13,7 @@ mod layers;
 mod lookup;
 mod media;
 mod pages;
+mod status;
 pub mod views;
 mod words;
 

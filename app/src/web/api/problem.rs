@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::cors;
 use crate::error::AppError;
-use crate::web::layers::errors::head;
+use crate::web::status::head;
 use crate::web::words;
 
 #[derive(Debug, Serialize)]

@@ -25,7 +25,7 @@ pub(super) fn until_sent(answer: HttpResponse, mut memory: Share) -> HttpRespons
     match body.try_into_bytes() {
         Ok(page) => {
             memory.shrink_to(page.len());
-            head.set_body(CountedPage::new(page, memory)).map_into_boxed_body()
+            head.set_body(CountedPage::new(page, memory, LONGEST_SEND)).map_into_boxed_body()
         }
         Err(body) => head.set_body(body),
     }
@@ -45,12 +45,12 @@ struct Rest {
 }
 
 impl CountedPage {
-    fn new(page: Bytes, memory: Share) -> Self {
+    fn new(page: Bytes, memory: Share, longest_send: Duration) -> Self {
         let length = page.len();
         let rest = Arc::new(Mutex::new(Some(Rest { page, _memory: memory })));
         let shared = Arc::clone(&rest);
         let drops_late = tokio::spawn(async move {
-            tokio::time::sleep(LONGEST_SEND).await;
+            tokio::time::sleep(longest_send).await;
             shared.lock().unwrap_or_else(PoisonError::into_inner).take();
         });
         Self { rest, length, drops_late }
@@ -115,6 +115,19 @@ mod tests {
         let (answer, second_gauge) = counted(page, 10).await;
         assert_eq!(to_bytes(answer.into_body()).await.unwrap(), page);
         assert_eq!(second_gauge.get(), 0);
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_does_not_read_cannot_keep_the_memory() {
+        let gauge = Gauge::default();
+        let mut memory = Budget::new(10, gauge.clone()).share(10);
+        memory.grow_to(10).await.unwrap();
+        let mut body = pin!(CountedPage::new(Bytes::from_static(b"not read"), memory, Duration::from_millis(1)));
+        while gauge.get() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let next = poll_fn(|context| body.as_mut().poll_next(context)).await;
+        assert!(next.is_some_and(|next| next.is_err()), "the rest is not sent, and not said to be the whole");
     }
 
     #[actix_web::test]

@@ -96,12 +96,7 @@ async fn submit(
     if let Some(problem) = form.problem.take() {
         return Err(problem);
     }
-    // A board that is known stays known; whether it may be posted on is for the transaction to say.
-    let known = state.boards.last_known().find(slug).cloned();
-    let board = match known {
-        Ok(board) => board,
-        Err(_) => lookup::board(state, slug).await?.0,
-    };
+    let (board, _) = lookup::board(state, slug).await?;
     let text = PostText::new(draft, &state.config.posts)?;
     let held = held_password(request, form);
     if held.as_ref().is_some_and(|(password, _)| password.len() > SHORT_TEXT) {

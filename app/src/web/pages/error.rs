@@ -12,8 +12,8 @@ use crate::live::Boards;
 use crate::state::AppState;
 use crate::web::api::problem;
 use crate::web::http::negotiation::header;
-use crate::web::layers::errors;
 use crate::web::layers::request_id::request_id;
+use crate::web::status;
 use crate::web::views::ErrorPage;
 use crate::web::words;
 
@@ -64,7 +64,7 @@ pub(crate) fn answer(
         Ok(mut body) => {
             // It has grown by doubling, and may have to wait for a slow reader.
             body.shrink_to_fit();
-            errors::head(error).content_type("text/html; charset=utf-8").body(body)
+            status::head(error).content_type("text/html; charset=utf-8").body(body)
         }
         Err(cause) => {
             tracing::error!(%cause, "the error page cannot be rendered");

@@ -38,9 +38,9 @@ pub(crate) fn detail(error: &AppError) -> String {
             format!("{what} does not answer at this moment. Nothing was lost; try again in a few seconds.")
         }
         AppError::OutcomeUnknown(_) => {
-            "The database went away in the moment in which your post was written. It may be \
-                                        there or not; sending this form again is safe, it will not be there twice."
-                .to_owned()
+            let said = "The database went away in the moment in which this was written. It may be done or not; sending \
+                        this form again is safe, it will not be done twice.";
+            said.to_owned()
         }
         AppError::Internal(_) => "This is our fault. It has been logged under the number below.".to_owned(),
     }

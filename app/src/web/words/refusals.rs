@@ -104,13 +104,10 @@ pub(super) fn detail(refusal: &Refusal) -> String {
                 .to_owned()
         }
         Refusal::PostNumbersExhausted => {
-            "This site has given every post number that it has. Nobody can post any more; what \
-                                          was posted can be read."
-                .to_owned()
+            let said = "This site has given every post number that it has. Nobody can post any more; what was posted can be read.";
+            said.to_owned()
         }
-        Refusal::BoardIdsExhausted { last } => {
-            format!("No board can be added: the ids of boards end at {last}, and all are given.")
-        }
+        Refusal::TooManyReaders => "Too many people are reading at this moment. Try again in a few seconds.".to_owned(),
         Refusal::Overloaded => {
             "Too many people are posting at this moment. Nothing was posted; try again in a few seconds.".to_owned()
         }
