@@ -1,4 +1,4 @@
-//! SQL, one file a group of tables. The only place that names `sqlx`, a table or a column.
+//! SQL, one file per group of tables. The only place that names `sqlx`, a table or a column.
 //!
 //! Functions take a connection and never begin or end a transaction: that belongs to `service`, which alone knows
 //! what must happen together. Must not know HTTP, pages or the blob store.

@@ -198,8 +198,8 @@ impl Posting {
     /// Refuses what cannot become a post before its pictures cost anything; answers the post when it exists already.
     async fn admit(&self, submission: &Submission, digests: &[Option<Hash>]) -> Result<Option<Posted>, AppError> {
         let mut connection = self.pool.acquire().await?;
-        // Looked at before the submission is looked up: where this very post, sent a moment ago, is the one that made the
-        // thread full, it has to be found.
+        // The thread is read first. If this very post, sent a moment ago, fills it in between, the look-up of the submission
+        // finds that post.
         let answered = match submission.destination {
             Destination::NewThread => None,
             Destination::Reply(no) => {

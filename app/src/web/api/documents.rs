@@ -1,5 +1,5 @@
 //! The JSON documents. Field names and types are those of 4chan's read-only API, with vichan's additions where its
-//! clients need them (`locked`, `cyclical`, `extra_files`). Flags are 1 or absent, never true or false.
+//! clients need them (`locked`, `cyclical`, `extra_files`). Most flags are 1 or absent, never true or false.
 //!
 //! Names, subjects and descriptions are HTML, as they are on 4chan and with vichan, because clients decode them: one that
 //! was given `<b>` as it is would show nothing, and one that was given `&amp;` would show `&`. The name of a file is plain

@@ -1,6 +1,6 @@
 //! What HTTP says, as rules of its own: conditional requests, ranges, caching, negotiation, whose request it is.
 //!
-//! Nothing here knows boards, posts or pictures; handlers bring what they answer with.
+//! Nothing here knows boards or posts; handlers bring what they answer with.
 
 pub(crate) mod caching;
 pub(crate) mod client_address;
