@@ -292,4 +292,36 @@ mod tests {
         assert!(cache.renderings.lock().unwrap().is_empty());
         assert_eq!(get(&cache, 1, 1, &loads).await.unwrap().body.plain, "version 1");
     }
+
+    #[tokio::test]
+    async fn only_so_many_contents_wait_in_memory_for_a_core() {
+        const PAGES: usize = 20;
+        let pages = PageCache::new(1 << 20, 1, Handle::current());
+        let (loaded, (block, blocked)) = (Arc::new(AtomicUsize::new(0)), std::sync::mpsc::channel::<()>());
+        let blocked = Arc::new(Mutex::new(blocked));
+        let rendering = (0..PAGES).map(|_| {
+            let (pages, loaded, blocked) = (pages.clone(), Arc::clone(&loaded), Arc::clone(&blocked));
+            let load = move || async move {
+                loaded.fetch_add(1, Ordering::SeqCst);
+                Ok((version(1), ()))
+            };
+            // Until nobody blocks it any more.
+            let render = move |_: &_, ()| {
+                let _ = blocked.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                Ok(Representation::new("text/plain", String::new()))
+            };
+            tokio::spawn(async move { pages.render(load, render).await.map(drop) })
+        });
+        let rendering: Vec<_> = rendering.collect();
+        // Every page has had its turns by then to get as far as it gets.
+        for _ in 0..PAGES * 10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(loaded.load(Ordering::SeqCst), CONTENTS_PER_CORE);
+        drop(block);
+        for page in rendering {
+            assert!(page.await.is_ok_and(|page| page.is_ok()));
+        }
+        assert_eq!(loaded.load(Ordering::SeqCst), PAGES);
+    }
 }
