@@ -15,6 +15,7 @@ use super::{Spread, content::sentence, float};
 use crate::{
     Form, Stack, Visitor,
     fill::{self, Filled},
+    http,
 };
 
 /// Boards; posts go to all of them, pages are read of the first.
@@ -66,6 +67,8 @@ pub struct Growth {
     pub times: Vec<Row>,
     /// Posts a second.
     pub rates: Vec<Row>,
+    /// Posts that were refused meanwhile (503), because something took longer than anybody waits for it.
+    pub refused: usize,
 }
 
 #[derive(Debug)]
@@ -77,6 +80,7 @@ struct Sized {
     one_board: Vec<(String, i32)>,
     all_boards: Vec<(String, i32)>,
     made: usize,
+    refused: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +116,7 @@ impl Sized {
         let one_board: Vec<_> = first.into_iter().filter(|(slug, _)| slug == "b").collect();
         ensure!(one_board.len() == THREADS && all_boards.len() == THREADS, "there are not enough live threads");
         let visitor = Visitor::new(&stack.replica(0)?.url())?;
-        Ok(Self { stack, database, visitor, filled, one_board, all_boards, made: 0 })
+        Ok(Self { stack, database, visitor, filled, one_board, all_boards, made: 0, refused: 0 })
     }
 
     /// Does something and answers how many milliseconds one of it took.
@@ -165,23 +169,29 @@ impl Sized {
     /// Replies as fast as the replica takes them, and answers how many a second.
     async fn rate(&mut self, on_all_boards: bool) -> Result<f64> {
         let threads = if on_all_boards { &self.all_boards } else { &self.one_board };
-        let (visitor, first) = (&self.visitor, self.made);
-        let place = || format!("posting to a board with {} posts", self.filled.posts);
-        let start = Instant::now();
+        let (visitor, first) = (self.visitor.accepting(http::JSON), self.made);
+        let (visitor, start) = (&visitor, Instant::now());
         let posting = (0..AT_ONCE).map(|sender| async move {
-            let mut made = 0;
+            let (mut sent, mut refused) = (0, 0);
             while start.elapsed() < RATE_ROUND {
-                let number = first + sender + made * AT_ONCE;
+                let number = first + sender + sent * AT_ONCE;
                 let (slug, thread) = threads.get(number % THREADS).context("there are threads")?;
-                visitor.must_post(slug, &reply(*thread, number)).await.with_context(place)?;
-                made += 1;
+                let answer = visitor.post(slug, &reply(*thread, number)).await?;
+                if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+                    refused += 1;
+                } else {
+                    answer.expect(StatusCode::CREATED)?;
+                }
+                sent += 1;
             }
-            anyhow::Ok(made)
+            anyhow::Ok((sent, refused))
         });
-        let made = future::try_join_all(posting).await?;
+        let posted = future::try_join_all(posting).await?;
         let seconds = start.elapsed().as_secs_f64();
-        self.made += made.iter().max().unwrap_or(&0) * AT_ONCE;
-        Ok(float(u64::try_from(made.iter().sum::<usize>())?) / seconds)
+        let (sent, refused) = posted.iter().fold((0, 0), |(sent, refused), of| (sent + of.0, refused + of.1));
+        self.made += posted.iter().map(|(sent, _)| sent).max().unwrap_or(&0) * AT_ONCE;
+        self.refused += refused;
+        Ok(float(u64::try_from(sent - refused)?) / seconds)
     }
 }
 
@@ -265,5 +275,6 @@ pub async fn run(boards: Boards) -> Result<Growth> {
     }
     small.stack.stop().await?;
     large.stack.stop().await?;
-    Ok(Growth { small: small.filled.posts, large: large.filled.posts, times, rates })
+    let refused = small.refused + large.refused;
+    Ok(Growth { small: small.filled.posts, large: large.filled.posts, times, rates, refused })
 }

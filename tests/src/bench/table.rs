@@ -65,6 +65,9 @@ pub fn of_growth(growth: &Growth) -> String {
     for row in &growth.rates {
         growth_line(&mut text, row, 0);
     }
+    if growth.refused > 0 {
+        let _ = writeln!(text, "\nTHE MACHINE WAS NOT QUIET: {} replies were refused with 503.", growth.refused);
+    }
     text
 }
 
