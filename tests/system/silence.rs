@@ -54,9 +54,19 @@ impl Board {
     async fn occupy(&self, connections: usize, meanwhile: impl AsyncFnOnce() -> Result<()>) -> Result<Vec<StatusCode>> {
         // Whoever asks for a picture looks into this table, and waits.
         let holder = Holder::begin(&self.servers, "lock table attachment in access exclusive mode").await?;
-        let asking = join_all((0..connections).map(|_| self.site.get(&self.picture)));
+        let all_wait = AtomicBool::new(false);
+        let asking = join_all((0..connections).map(async |_| {
+            loop {
+                let answer = self.site.get(&self.picture).await?;
+                // On a slow machine one may be refused before the last one waits: it asks again.
+                if all_wait.load(Ordering::Acquire) {
+                    return anyhow::Ok(answer);
+                }
+            }
+        }));
         let holding = async {
             self.servers.wait_for_waiting(i64::try_from(connections)?).await?;
+            all_wait.store(true, Ordering::Release);
             meanwhile().await?;
             holder.roll_back().await
         };
