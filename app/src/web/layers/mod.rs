@@ -1,5 +1,5 @@
 //! What happens to every request on its way in and out, whatever it asks for: a number, an answer even after a panic,
-//! errors in the form asked for, headers that protect, counting, one line in the log.
+//! errors in the form asked for, headers that protect, counting, and a line in the log at level debug.
 
 pub(crate) mod errors;
 mod headers;
