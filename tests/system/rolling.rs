@@ -75,7 +75,9 @@ async fn keep_reading(site: &str, paths: &[String], stop: &AtomicBool) -> Result
 async fn a_rolling_restart_under_load_fails_no_request_and_doubles_no_post() -> Result<()> {
     const POSTERS: usize = 4;
     const READERS: usize = 3;
-    let board = Board::with(Stack::builder().env("TRIPTYCH_DRAIN_DELAY", DRAIN_DELAY)).await?;
+    // More replies than a quick machine posts to one thread meanwhile.
+    let builder = Stack::builder().env("TRIPTYCH_DRAIN_DELAY", DRAIN_DELAY).env("TRIPTYCH_REPLY_LIMIT", "5000");
+    let board = Board::with(builder).await?;
     let thread = board.thread("b").await?;
     let quiet = board.thread("art").await?;
     let (url, stop) = (board.url(), AtomicBool::new(false));
