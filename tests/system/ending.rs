@@ -96,7 +96,7 @@ async fn a_replica_ends_in_time_whatever_hangs() -> Result<()> {
         tokio::spawn(async move { visitor.post("b", &Form::reply(thread, "waits for Postgres")).await });
     wait_until("the post waits for the row", || async {
         let waiting = "select count(*) from pg_stat_activity
-                       where application_name = 'triptych' and wait_event_type = 'Lock'";
+                       where application_name like 'triptych commit_wait=%' and wait_event_type = 'Lock'";
         Ok(board.count(waiting).await? > 0)
     })
     .await?;

@@ -226,8 +226,7 @@ async fn a_post_is_finished_when_its_client_goes_away_in_the_middle_of_the_commi
     let thread = board.thread("b").await?.to_string();
     let replica = board.replica(0)?;
     let mut watching = board.database().await?;
-    let waiting =
-        "select count(*) from pg_stat_activity where application_name = 'triptych' and wait_event_type = 'Lock'";
+    let waiting = "select count(*) from pg_stat_activity where application_name like 'triptych commit_wait=%' and wait_event_type = 'Lock'";
     let start = Instant::now();
     for attempt in 0.. {
         ensure!(start.elapsed() < LIMIT, "no upload was still waiting when its client had gone");

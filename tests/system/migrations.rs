@@ -341,7 +341,7 @@ async fn a_board_that_is_locked_while_a_reply_is_on_its_way_refuses_it() -> Resu
     let locking = async {
         wait_until("the reply waits for the row", || async {
             let waiting = "select count(*) from pg_stat_activity
-                           where application_name = 'triptych' and wait_event_type = 'Lock'";
+                           where application_name like 'triptych commit_wait=%' and wait_event_type = 'Lock'";
             Ok(board.count(waiting).await? > 0)
         })
         .await?;

@@ -82,18 +82,20 @@ impl Board {
         Ok(())
     }
 
-    /// Checks that what needs the database is politely refused.
+    /// Checks that what needs the database is politely refused, or, if it is kept, says of when it is.
     async fn refuses(&self) -> Result<()> {
         let answer = in_time("a page while nobody answers", self.site.accepting(JSON).get(&self.page())).await?;
-        answer.expect_polite_refusal(JSON)
+        if answer.is_older() { answer.expect_older(JSON) } else { answer.expect_polite_refusal(JSON) }
+    }
+
+    async fn shows_new_pages(&self) -> Result<bool> {
+        let answer = self.site.get(&self.page()).await?;
+        Ok(answer.status == StatusCode::OK && !answer.is_older())
     }
 
     /// Waits for the first page, posts, and finds nothing missing.
     async fn works_again(&self) -> Result<()> {
-        wait_until("pages are there again", || async {
-            Ok(self.site.get(&self.page()).await?.status == StatusCode::OK)
-        })
-        .await?;
+        wait_until("pages are there again", || self.shows_new_pages()).await?;
         let posted = self.site.must_post("b", &Form::reply(self.thread, "after the silence")).await?;
         let document = json(&self.site.get(&thread_path(&posted, "json")).await?)?;
         ensure!(find_post(&document, posted.no).is_some(), "No.{} is not in its thread", posted.no);
@@ -150,13 +152,15 @@ async fn under_load_no_connection_is_lost_when_the_host_vanishes() -> Result<()>
             board.network.fall_silent();
             board.refuses().await?;
             board.network.come_back();
-            wait_until("pages are there again", || async {
-                Ok(board.site.get(&board.page()).await?.status == StatusCode::OK)
-            })
-            .await?;
+            wait_until("pages are there again", || board.shows_new_pages()).await?;
         }
-        stop.store(true, Ordering::Release);
         anyhow::Ok(())
+    };
+    let vanishing = async {
+        let vanished = vanishing.await;
+        // Whatever happened, or the readers would never end.
+        stop.store(true, Ordering::Release);
+        vanished
     };
     let (read, vanished) = tokio::join!(try_join_all(reading), vanishing);
     vanished?;

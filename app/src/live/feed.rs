@@ -166,8 +166,7 @@ impl Feed {
     /// Whether something has not changed since an answer, as far as is known.
     #[must_use]
     pub fn is_unchanged(&self, scope: Scope, since: u64) -> bool {
-        let known = self.known();
-        known.anything <= since && known.changed.get(&scope).is_none_or(|answer| *answer <= since)
+        self.known().is_unchanged(scope, since)
     }
 
     /// Goes on asking for as long as the value is kept, so that changes are passed on soon.
@@ -218,8 +217,8 @@ impl Feed {
             let tick = {
                 let known = self.known();
                 let wanted = *self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-                // One that began before the answer was asked for, or soon after, has got it.
-                if known.outage.is_some() || known.usable_at(wanted).is_none() {
+                let is_waiting = wanted > Moment::default() && known.usable_at(wanted).is_none();
+                if is_waiting || known.outage.is_some() {
                     return;
                 }
                 let tick = self.0.config.interval.max(SHORTEST_TICK);
@@ -263,6 +262,10 @@ impl Known {
     fn usable_at(&self, begun: Moment) -> Option<Current> {
         let is_usable = self.answer > 0 && self.asked_at.after(self.usable) >= begun;
         is_usable.then_some(Current { answer: self.answer, as_of: None })
+    }
+
+    fn is_unchanged(&self, scope: Scope, since: u64) -> bool {
+        self.anything <= since && self.changed.get(&scope).is_none_or(|answer| *answer <= since)
     }
 
     /// What was known when the database still answered, if that is not too long ago.
@@ -357,5 +360,86 @@ async fn pass_on(mut released: mpsc::UnboundedReceiver<(Instant, Update)>, updat
         tokio::time::sleep_until(release).await;
         // Nobody is left to be told when the replica ends.
         let _ = updates.send(update);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::db::changes::What;
+    use crate::domain::{BoardId, PostNo};
+
+    const INTERVAL: Duration = Duration::from_millis(20);
+
+    fn answered(asked_at: Moment, answer: Answer) -> Answered {
+        Answered { asked_at, asked_on: SystemTime::UNIX_EPOCH, usable: INTERVAL, answer }
+    }
+
+    fn posted(board: Option<i16>, thread: Option<i32>) -> Published {
+        Published {
+            what: What::Posted,
+            changed_at: DateTime::UNIX_EPOCH,
+            board: board.map(BoardId),
+            board_version: Some(2),
+            thread: thread.map(PostNo),
+            thread_version: Some(2),
+            post: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_is_used_for_requests_that_begin_within_the_interval_after_its_question() {
+        let asked_at = Moment::now();
+        let mut known = Known::default();
+        assert_eq!(known.usable_at(asked_at), None, "nothing is known before the first answer");
+        known.note(answered(asked_at, Answer::Anything));
+        assert!(known.usable_at(asked_at).is_some());
+        assert!(known.usable_at(asked_at.after(INTERVAL)).is_some());
+        assert_eq!(known.usable_at(asked_at.after(INTERVAL + Duration::from_nanos(1))), None);
+    }
+
+    #[test]
+    fn a_change_concerns_its_thread_its_board_and_the_home_page() {
+        let mut known = Known::default();
+        known.note(answered(Moment::now(), Answer::Anything));
+        let update = known.note(answered(Moment::now(), Answer::Changes(vec![posted(Some(1), Some(7))])));
+        assert!(matches!(update, Update::Changes(changes) if changes.len() == 1));
+        for scope in [Scope::Site, Scope::Board(BoardId(1)), Scope::Thread(PostNo(7))] {
+            assert!(!known.is_unchanged(scope, 1), "{scope:?} as it was read after the first answer");
+            assert!(known.is_unchanged(scope, 2), "{scope:?} as it was read after the second");
+        }
+        for scope in [Scope::Board(BoardId(2)), Scope::Thread(PostNo(8))] {
+            assert!(known.is_unchanged(scope, 1), "{scope:?}");
+        }
+    }
+
+    #[test]
+    fn everything_counts_as_changed_after_a_gap_with_the_site_and_when_too_much_has_changed() {
+        let many = i32::try_from(MOST_SCOPES).unwrap();
+        let answers = [
+            Answer::Anything,
+            Answer::Changes(vec![posted(None, None)]),
+            Answer::Changes((0..many).map(|thread| posted(Some(1), Some(thread))).collect()),
+        ];
+        for answer in answers {
+            let mut known = Known::default();
+            known.note(answered(Moment::now(), Answer::Anything));
+            known.note(answered(Moment::now(), answer));
+            assert!(!known.is_unchanged(Scope::Thread(PostNo(0)), 1));
+            assert!(known.is_unchanged(Scope::Thread(PostNo(0)), 2));
+            assert!(known.changed.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_was_known_before_an_outage_is_told_for_a_while() {
+        let mut known = Known::default();
+        assert_eq!(known.as_of_then(Duration::from_hours(1)), None);
+        known.note(answered(Moment::now(), Answer::Anything));
+        let told = known.as_of_then(Duration::from_hours(1)).unwrap();
+        assert_eq!(told, Current { answer: 1, as_of: Some(SystemTime::UNIX_EPOCH) });
+        assert_eq!(known.as_of_then(Duration::ZERO), None);
     }
 }
