@@ -3,6 +3,7 @@
 mod ending;
 mod forgetting;
 mod listeners;
+mod open_files;
 mod schema;
 mod signals;
 
@@ -20,6 +21,7 @@ use signals::Signals;
 /// order: whoever started it has to start another.
 pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     let signals = Signals::new()?;
+    open_files::raise_limit(config.streams);
     let state = web::Data::new(AppState::new(config)?);
     let (pages, metrics) = (listeners::pages(&state)?, listeners::metrics(&state)?);
     run(state, Listener::start("pages", pages), Listener::start("metrics", metrics), signals).await
