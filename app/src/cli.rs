@@ -172,7 +172,7 @@ async fn migrate(config: MigrateConfig) -> anyhow::Result<()> {
         done.map_err(|error| (!matches!(error, store::Error::Refused(_)), error.to_string()))
     })
     .await?;
-    let pool = db::pool(database, 1)?;
+    let pool = db::pool(database, 1, "triptych migrate")?;
     let changed = patiently(start, config.wait, &postgres, || async {
         let done = configuring::configure_boards(&pool, &config.boards.0).await;
         done.map_err(|error| (matches!(error, AppError::Unavailable { .. }), error.to_string()))
@@ -207,7 +207,7 @@ where
 }
 
 async fn collect(config: &CollectConfig, grace: Duration) -> anyhow::Result<()> {
-    let pool = db::patient_pool(&config.database.url)?;
+    let pool = db::patient_pool(&config.database.url, "triptych gc")?;
     let store = Store::new(&config.store);
     let collected = collecting::collect(&pool, &store, grace, chrono::Utc::now()).await?;
     let collecting::Collected { blobs, orphans, submissions } = collected;

@@ -9,6 +9,7 @@ pub mod config;
 pub mod db;
 pub mod domain;
 pub mod error;
+pub mod freshness;
 pub mod hashing;
 pub mod lifecycle;
 pub mod live;

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Connections of clients.
     pub client_connections: Gauge,
+    /// Event streams that are open.
+    pub event_streams: Gauge,
     /// Posts by outcome.
     pub posts: Family<PostLabels, Counter>,
     /// Bytes of pictures sent from the blob store.
@@ -74,6 +76,7 @@ impl Default for Metrics {
             duration: Family::new_with_constructor(histogram),
             in_flight: Gauge::default(),
             client_connections: Gauge::default(),
+            event_streams: Gauge::default(),
             posts: Family::default(),
             picture_bytes: Counter::default(),
             post_number: Gauge::default(),
@@ -94,6 +97,7 @@ impl Default for Metrics {
         );
         registry.register("http_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
         registry.register("http_connections", "Open connections of clients", metrics.client_connections.clone());
+        registry.register("event_streams", "Open event streams", metrics.event_streams.clone());
         registry.register("posts", "Posts by outcome", metrics.posts.clone());
         registry.register_with_unit(
             "picture_sent",

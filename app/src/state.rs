@@ -4,15 +4,17 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::assets::Assets;
 use crate::config::ServeConfig;
+use crate::db::feed::application_name;
 use crate::db::{self, PgPool};
+use crate::freshness::CommitWait;
 use crate::hashing::KeyedHasher;
 use crate::lifecycle::Lifecycle;
-use crate::live::{BoardDirectory, PageCache, Versions};
+use crate::live::{BoardDirectory, Feed, FeedConfig, PageCache, Streams, Versions};
 use crate::media;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
@@ -48,6 +50,10 @@ pub struct AppState {
     pub boards: BoardDirectory,
     /// Rendered pages.
     pub pages: PageCache,
+    /// Event streams.
+    pub streams: Streams,
+    /// How long a change waits before anybody is told that it was made.
+    pub commit_wait: CommitWait,
     /// Makes posts.
     pub posting: Posting,
     /// Memory for the files of forms that arrive and of posts that are made.
@@ -72,13 +78,31 @@ pub struct AppState {
 impl AppState {
     /// Builds everything; nothing is connected yet. Has to be called inside of the runtime on which posts are made.
     pub fn new(config: ServeConfig) -> Result<Self, db::Error> {
-        let pool = db::pool(&config.database.url, config.database.connections)?;
+        let name = application_name(config.feed_interval);
+        let pool = db::pool(&config.database.url, config.database.connections, &name)?;
         let store = Store::new(&config.store);
         let hasher = KeyedHasher::new(&config.secret);
         let (tasks, lifecycle) = (TaskTracker::new(), Lifecycle::default());
         let connections = usize::try_from(config.database.connections).unwrap_or(usize::MAX);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let metrics = Metrics::default();
+        let feed_config = FeedConfig {
+            database: config.database.url.clone(),
+            interval: config.feed_interval,
+            stale_if_error: config.stale_if_error,
+        };
+        let (updates, told) = mpsc::unbounded_channel();
+        let feed = Feed::start(feed_config, &lifecycle, updates);
+        let commit_wait = CommitWait::of(config.feed_interval);
+        let streams = Streams::start(
+            pool.clone(),
+            feed.clone(),
+            commit_wait,
+            config.streams,
+            metrics.event_streams.clone(),
+            &lifecycle,
+            told,
+        );
         let decoding = Arc::new(media::Pool::new(config.pictures, cores));
         let posting = Posting {
             pool: pool.clone(),
@@ -87,17 +111,20 @@ impl AppState {
             limits: config.boards,
             runtime: Handle::current(),
             tasks: tasks.clone(),
+            commit_wait,
             writers: Arc::new(Semaphore::new((connections / 2).max(1))),
         };
         Ok(Self {
-            versions: Versions::start(pool.clone(), &lifecycle),
+            versions: Versions::start(pool.clone(), feed, &lifecycle),
             boards: BoardDirectory::new(pool.clone()),
-            pages: PageCache::new(config.page_cache_bytes, cores, Handle::current()),
+            pages: PageCache::new(config.page_cache_bytes, config.stale_if_error, cores, Handle::current()),
             upload_memory: Budget::new(config.upload_memory_bytes, metrics.upload_memory.clone()),
             text_memory: Budget::new(TEXT_MEMORY_BYTES, metrics.text_memory.clone()),
             fingerprint: fingerprint(&config),
             runtime: Handle::current(),
             assets: Assets::new(),
+            commit_wait,
+            streams,
             metrics,
             lifecycle,
             config,

@@ -285,6 +285,29 @@ impl Answer {
         Ok(self)
     }
 
+    /// Whether it says that it may be older than the request, because the database does not answer.
+    #[must_use]
+    pub fn is_older(&self) -> bool {
+        !self.header("X-As-Of").is_empty()
+    }
+
+    /// Checks that it is a page or document as of the time that it names, which nobody may keep.
+    pub fn expect_older(&self, accept: &str) -> Result<()> {
+        self.expect(StatusCode::OK)?;
+        let as_of = self.header("X-As-Of");
+        chrono::DateTime::parse_from_rfc2822(as_of).with_context(|| format!("X-As-Of is {as_of:?}"))?;
+        ensure!(self.header("Cache-Control") == "no-store", "it may be kept: {}", self.header("Cache-Control"));
+        ensure!(self.header("ETag").is_empty(), "it has a tag: {}", self.header("ETag"));
+        if accept == HTML {
+            ensure!(
+                self.count("main > [role=status] time[datetime]")? == 1,
+                "the page does not say so:\n{}",
+                self.text()
+            );
+        }
+        Ok(())
+    }
+
     /// Checks that it says "come back in a moment", in the form that was asked for.
     pub fn expect_polite_refusal(&self, accept: &str) -> Result<()> {
         self.expect(StatusCode::SERVICE_UNAVAILABLE)?;

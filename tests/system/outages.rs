@@ -52,9 +52,25 @@ fn has_what_was_typed(answer: &Answer, comment: &str) -> Result<()> {
     Ok(())
 }
 
-/// Everything that needs the database is refused politely, in the form that was asked for.
-async fn refuses_politely(site: &Visitor, slug: &str, thread: i64, comment: &str) -> Result<usize> {
-    let mut refused = 0;
+/// How many answers of each kind there were in an outage.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct InOutage {
+    refused: usize,
+    older: usize,
+}
+
+impl std::ops::Add for InOutage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { refused: self.refused + other.refused, older: self.older + other.older }
+    }
+}
+
+/// Everything that needs the database is refused politely, in the form that was asked for, or is a page that says of when
+/// it is.
+async fn answers_politely(site: &Visitor, slug: &str, thread: i64, comment: &str) -> Result<InOutage> {
+    let mut answers = InOutage::default();
     let pages = [
         (HTML, "/".to_owned()),
         (HTML, format!("/{slug}/")),
@@ -66,9 +82,18 @@ async fn refuses_politely(site: &Visitor, slug: &str, thread: i64, comment: &str
     ];
     let reading = pages.iter().map(|(accept, path)| async move {
         let answer = in_time("a page in an outage", site.accepting(accept).get(path)).await?;
-        answer.expect_polite_refusal(accept).with_context(|| site.url(path))
+        let checked =
+            if answer.is_older() { answer.expect_older(accept) } else { answer.expect_polite_refusal(accept) };
+        checked.with_context(|| site.url(path))?;
+        anyhow::Ok(answer.is_older())
     });
-    refused += try_join_all(reading).await?.len();
+    for is_older in try_join_all(reading).await? {
+        if is_older {
+            answers.older += 1;
+        } else {
+            answers.refused += 1;
+        }
+    }
     let form = Form::reply(thread, comment).field("name", "Somebody").field("sub", "A subject");
     for form in [form.clone(), form.picture(&small_picture(1)?)] {
         for accept in [HTML, JSON] {
@@ -77,10 +102,10 @@ async fn refuses_politely(site: &Visitor, slug: &str, thread: i64, comment: &str
             if accept == HTML {
                 has_what_was_typed(&answer, comment)?;
             }
-            refused += 1;
+            answers.refused += 1;
         }
     }
-    Ok(refused)
+    Ok(answers)
 }
 
 /// Waits until every site answers again, and posts everywhere.
@@ -88,7 +113,8 @@ async fn works_everywhere(board: &Board, sites: &[Visitor], thread: i64, comment
     let mut made = Vec::new();
     for (number, site) in (0_u64..).zip(sites) {
         wait_until("pages are there again", || async {
-            Ok(site.get(&format!("/b/res/{thread}.html")).await?.status == StatusCode::OK)
+            let page = site.get(&format!("/b/res/{thread}.html")).await?;
+            Ok(page.status == StatusCode::OK && !page.is_older())
         })
         .await?;
         let seed = rand::random_range(1_000_000..1_000_000_000) + number;
@@ -107,10 +133,9 @@ async fn without_postgres_everybody_is_told_so_and_everything_comes_back_by_itse
     let board = Board::start().await?;
     let thread = board.thread("b").await?;
     let sites = board.sites()?;
-    // What is in memory is no excuse either: nobody knows whether it is still new.
-    for site in &sites {
-        site.get(&format!("/b/res/{thread}.html")).await?.expect(StatusCode::OK)?;
-    }
+    // What is in memory can be shown, if it says so. Only this page is.
+    let page = format!("/b/res/{thread}.html");
+    read_from_all(&board, &page).await?;
     let (before, objects) = (pids(&board), board.s3.keys("").await?);
     for (outage, comment) in ["stopped in good order", "killed"].into_iter().enumerate() {
         let posts = board.count("select count(*) from post").await?;
@@ -119,18 +144,21 @@ async fn without_postgres_everybody_is_told_so_and_everything_comes_back_by_itse
             _ => board.postgres.kill()?,
         }
         let start = Instant::now();
-        let (mut rounds, mut refused) = (0, 0);
+        let (mut rounds, mut answers) = (0, InOutage::default());
         while rounds == 0 || start.elapsed() < OUTAGE {
-            let refusals = sites.iter().map(|site| refuses_politely(site, "b", thread, comment));
-            refused += try_join_all(refusals).await?.into_iter().sum::<usize>();
+            let asking = sites.iter().map(|site| answers_politely(site, "b", thread, comment));
+            answers = try_join_all(asking).await?.into_iter().fold(answers, |sum, of_site| sum + of_site);
             is_alive_and_ready(&board).await?;
             rounds += 1;
         }
-        assert_eq!(refused, rounds * sites.len() * 11, "polite refusals while Postgres was {comment}");
+        let asked = rounds * sites.len();
+        assert_eq!(answers.refused + answers.older, asked * 11, "answers while Postgres was {comment}");
+        assert!(answers.older >= asked, "{answers:?} while Postgres was {comment}: every replica kept the page");
         board.postgres.start().await?;
         assert_eq!(board.posts_saying(comment).await?, 0, "posts of those who were told to come back");
         assert_eq!(board.count("select count(*) from post").await?, posts, "posts");
         assert_eq!(works_everywhere(&board, &sites, thread, "after it").await?.len(), sites.len(), "posts after it");
+        read_from_all(&board, &page).await?;
     }
     assert_eq!(pids(&board), before, "no replica was restarted");
     let made = 2 * sites.len();
@@ -147,6 +175,16 @@ async fn without_postgres_everybody_is_told_so_and_everything_comes_back_by_itse
         for replica in board.replicas() {
             assert!(!replica.log().contains(secret), "the log of {} tells {name}", replica.name());
         }
+    }
+    Ok(())
+}
+
+/// Makes every replica keep a page.
+async fn read_from_all(board: &Board, path: &str) -> Result<()> {
+    for replica in board.replicas() {
+        let answer = Visitor::new(&replica.url())?.get(path).await?;
+        answer.expect(StatusCode::OK)?;
+        ensure!(!answer.is_older(), "{path} of {} is old", replica.name());
     }
     Ok(())
 }
@@ -230,16 +268,16 @@ async fn while_postgres_hangs_everybody_is_told_so_and_everything_comes_back_by_
     let opening = find_post(&opening, thread).context("no opening post")?;
     let pictures = [text(opening, "media")?, text(opening, "thumb")?];
     // Connections that are in use when it stands still.
-    for site in &sites {
-        site.get(&format!("/b/res/{thread}.html")).await?.expect(StatusCode::OK)?;
-    }
+    read_from_all(&board, &format!("/b/res/{thread}.html")).await?;
     let (before, posts) = (pids(&board), board.count("select count(*) from post").await?);
     let objects = board.s3.keys("").await?;
 
     let hanging = board.postgres.pause()?;
-    let refusals = sites.iter().map(|site| refuses_politely(site, "b", thread, COMMENT));
-    let refused: usize = try_join_all(refusals).await?.into_iter().sum();
-    assert_eq!(refused, sites.len() * 11, "polite refusals while Postgres hung");
+    let asking = sites.iter().map(|site| answers_politely(site, "b", thread, COMMENT));
+    let answers = try_join_all(asking).await?.into_iter().fold(InOutage::default(), |sum, of_site| sum + of_site);
+    // The replica whose document was read for the pictures keeps that too.
+    assert_eq!(answers.refused + answers.older, sites.len() * 11, "answers while Postgres hung");
+    assert!(answers.older >= sites.len(), "{answers:?}: every replica kept the page of the thread");
     // nginx has neither picture yet.
     let loading = sites.iter().flat_map(|site| pictures.iter().map(move |path| (site, path)));
     let loading = loading.map(|(site, path)| async move {

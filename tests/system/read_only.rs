@@ -84,11 +84,13 @@ async fn a_standby_is_not_asked_because_what_it_shows_may_be_old() -> Result<()>
     let page = format!("/b/res/{thread}.html");
     site.get(&page).await?.expect(StatusCode::OK)?;
     servers.postgres.demote().await?;
-    site.get(&page).await?.expect_polite_refusal(HTML)?;
+    site.get(&page).await?.expect_older(HTML)?;
+    site.get("/b/").await?.expect_polite_refusal(HTML)?;
     site.accepting(JSON).post("b", &Form::reply(thread, "not now")).await?.expect_polite_refusal(JSON)?;
     ensure!(replica.log().contains("standby"), "the log does not say why:\n{}", replica.log());
     servers.postgres.promote().await?;
-    site.get(&page).await?.expect(StatusCode::OK)?;
+    wait_until("pages are new again", || async { Ok(!site.get(&page).await?.is_older()) }).await?;
+    site.get("/b/").await?.expect(StatusCode::OK)?;
     site.must_post("b", &Form::reply(thread, "on the new primary")).await?;
     Ok(())
 }

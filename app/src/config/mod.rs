@@ -18,6 +18,7 @@ pub use reader::Problems;
 use reader::VariableReader;
 
 use crate::domain::{ConfiguredBoards, MOST_REPLIES_SHOWN, PostLimits};
+use crate::freshness::LONGEST_INTERVAL;
 use crate::media::Limits;
 
 /// Everything that `triptych serve` needs.
@@ -51,6 +52,12 @@ pub struct ServeConfig {
     pub pictures: Limits,
     /// Bytes of rendered pages kept in memory.
     pub page_cache_bytes: u64,
+    /// How long an answer about what has changed may be used; every post waits for a little longer.
+    pub feed_interval: Duration,
+    /// How long kept pages are shown while the database does not answer.
+    pub stale_if_error: Duration,
+    /// How many event streams.
+    pub streams: StreamLimits,
     /// Bytes of uploads held in memory at a time.
     pub upload_memory_bytes: usize,
     /// How long the body of a form may take to arrive.
@@ -143,6 +150,15 @@ impl BoardLimits {
     }
 }
 
+/// How many event streams may be open.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamLimits {
+    /// On one replica.
+    pub most: usize,
+    /// On one replica, from one address.
+    pub per_address: usize,
+}
+
 /// What the drain delay has to leave of the whole time: for running requests to finish, and for the end itself.
 const LEAST_AFTER_DRAINING: Duration = Duration::from_secs(2);
 
@@ -178,10 +194,19 @@ impl ServeConfig {
         let boards = board_limits(reader);
         let pictures = picture_limits(reader);
         let page_cache_bytes = reader.bytes("TRIPTYCH_PAGE_CACHE");
+        let feed_interval = reader.duration("TRIPTYCH_FEED_INTERVAL");
+        if feed_interval.is_some_and(|interval| interval > LONGEST_INTERVAL) {
+            reader.problem("TRIPTYCH_FEED_INTERVAL", "is more than 1s: every post waits for this long");
+        }
+        let stale_if_error = reader.duration("TRIPTYCH_STALE_IF_ERROR");
+        let (most, per_address) = (
+            reader.number("TRIPTYCH_MAX_STREAMS", 0..=1_000_000),
+            reader.number("TRIPTYCH_MAX_STREAMS_PER_ADDRESS", 0..=1_000_000),
+        );
         let upload_memory_bytes = reader.bytes("TRIPTYCH_UPLOAD_MEMORY");
-        let form_timeout = reader.seconds("TRIPTYCH_FORM_TIMEOUT");
-        let drain_delay = reader.seconds("TRIPTYCH_DRAIN_DELAY");
-        let shutdown_timeout = reader.seconds("TRIPTYCH_SHUTDOWN_TIMEOUT");
+        let form_timeout = reader.duration("TRIPTYCH_FORM_TIMEOUT");
+        let drain_delay = reader.duration("TRIPTYCH_DRAIN_DELAY");
+        let shutdown_timeout = reader.duration("TRIPTYCH_SHUTDOWN_TIMEOUT");
         if let (Some(drain_delay), Some(shutdown_timeout)) = (drain_delay, shutdown_timeout)
             && shutdown_timeout < drain_delay + LEAST_AFTER_DRAINING
         {
@@ -215,6 +240,9 @@ impl ServeConfig {
             boards: boards?,
             pictures: pictures?,
             page_cache_bytes: page_cache_bytes?,
+            feed_interval: feed_interval?,
+            stale_if_error: stale_if_error?,
+            streams: StreamLimits { most: most?, per_address: per_address? },
             upload_memory_bytes,
             form_timeout: form_timeout?,
             drain_delay: drain_delay?,
@@ -234,7 +262,7 @@ impl MigrateConfig {
     pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
         let mut reader = VariableReader::new(lookup);
         let (log, database, store) = (log(&mut reader), database(&mut reader), store(&mut reader));
-        let (boards, wait) = (reader.parse("TRIPTYCH_BOARDS"), reader.seconds("TRIPTYCH_MIGRATE_WAIT"));
+        let (boards, wait) = (reader.parse("TRIPTYCH_BOARDS"), reader.duration("TRIPTYCH_MIGRATE_WAIT"));
         let config = (|| Some(Self { log: log?, database: database?, store: store?, boards: boards?, wait: wait? }))();
         reader.finish(config)
     }
@@ -245,7 +273,7 @@ impl CollectConfig {
     pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
         let mut reader = VariableReader::new(lookup);
         let (log, database, store) = (log(&mut reader), database(&mut reader), store(&mut reader));
-        let grace = reader.seconds("TRIPTYCH_GC_GRACE");
+        let grace = reader.duration("TRIPTYCH_GC_GRACE");
         if grace.is_some_and(|grace| grace < LEAST_GRACE) {
             reader.problem(
                 "TRIPTYCH_GC_GRACE",
@@ -441,5 +469,10 @@ mod tests {
             other => complete(other),
         };
         assert!(ServeConfig::read(&no_time).unwrap_err().to_string().contains("TRIPTYCH_FORM_TIMEOUT"));
+        let slow = |name: &str| match name {
+            "TRIPTYCH_FEED_INTERVAL" => Some("1001ms".to_owned()),
+            other => complete(other),
+        };
+        assert!(ServeConfig::read(&slow).unwrap_err().to_string().contains("TRIPTYCH_FEED_INTERVAL"));
     }
 }

@@ -152,20 +152,20 @@ impl<'a> VariableReader<'a> {
         })
     }
 
-    /// A duration: `5`, `5s`, `10m`, `24h`.
-    pub(super) fn seconds(&mut self, name: &str) -> Option<Duration> {
+    /// A duration: `5`, `20ms`, `5s`, `10m`, `24h`.
+    pub(super) fn duration(&mut self, name: &str) -> Option<Duration> {
         self.checked(name, |text| {
-            let (number, factor) = [("s", 1), ("m", 60), ("h", 3600)]
+            let (number, milliseconds) = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]
                 .into_iter()
                 .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))
-                .unwrap_or((text, 1));
+                .unwrap_or((text, 1000));
             number
                 .parse::<u64>()
                 .ok()
-                .and_then(|number| number.checked_mul(factor))
-                .filter(|&seconds| seconds <= 366 * 24 * 3600)
-                .map(Duration::from_secs)
-                .ok_or_else(|| format!("is {text:?}; a time such as 5s, 10m or 24h is needed"))
+                .and_then(|number| number.checked_mul(milliseconds))
+                .map(Duration::from_millis)
+                .filter(|duration| *duration <= Duration::from_hours(366 * 24))
+                .ok_or_else(|| format!("is {text:?}; a time such as 20ms, 5s, 10m or 24h is needed"))
         })
     }
 }

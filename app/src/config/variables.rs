@@ -145,6 +145,25 @@ pub const VARIABLES: &[Variable] = &[
         "How long a form may take to arrive. One of which less than 1 KiB a second comes during a quarter of this is given up as well. A proxy that collects forms before it sends them on, as nginx does, has time limits of its own",
     ),
     plain("TRIPTYCH_PAGE_CACHE", Some("32MiB"), &[Serve], "Bytes of rendered pages in memory"),
+    plain(
+        "TRIPTYCH_FEED_INTERVAL",
+        Some("20ms"),
+        &[Serve],
+        "A replica asks Postgres what has changed at most once in this time, up to 1s, and every post and deletion is answered that much later, so that every replica shows it by then. 0ms: every request waits for an answer of its own time, and posts wait for nothing. May be changed in a rolling update",
+    ),
+    plain(
+        "TRIPTYCH_STALE_IF_ERROR",
+        Some("10m"),
+        &[Serve],
+        "How long pages that are kept in memory are shown while Postgres does not answer, marked with the time they are of (header X-As-Of, and a line on the page). 0s: never",
+    ),
+    plain("TRIPTYCH_MAX_STREAMS", Some("10000"), &[Serve], "Event streams of one replica; more are answered with 503"),
+    plain(
+        "TRIPTYCH_MAX_STREAMS_PER_ADDRESS",
+        Some("50"),
+        &[Serve],
+        "Event streams of one address on one replica; more are answered with 503",
+    ),
     plain("TRIPTYCH_THREADS_PER_PAGE", Some("15"), &[Serve], "Threads on one index page"),
     plain(
         "TRIPTYCH_PAGES",

@@ -25,7 +25,7 @@ pub async fn list(connection: &mut PgConnection) -> Result<(SiteStamp, Vec<Board
 }
 
 /// Makes the boards that are configured, and brings those that exist up to date. Boards that are not named stay.
-/// Answers whether anything changed.
+/// Answers whether anything changed, which is to be published then.
 pub async fn configure(connection: &mut PgConnection, boards: &[BoardSettings]) -> Result<bool, Error> {
     // Ten replicas may do this at once; the row of the site makes them take turns.
     sqlx::query!("select version from site_state for update").fetch_one(&mut *connection).await?;
@@ -42,11 +42,6 @@ pub async fn configure(connection: &mut PgConnection, boards: &[BoardSettings]) 
             None => insert(connection, position, board).await?,
         }
         changed = true;
-    }
-    if changed {
-        sqlx::query!("update site_state set version = version + 1, changed_at = clock_timestamp()")
-            .execute(connection)
-            .await?;
     }
     Ok(changed)
 }
@@ -83,60 +78,18 @@ async fn update(connection: &mut PgConnection, id: BoardId, position: i16, board
     .map(drop)
 }
 
-/// Keeps everybody else from changing what stands on a board until the transaction ends.
-async fn lock(connection: &mut PgConnection, board: BoardId) -> Result<(), Error> {
+/// Keeps everybody else from changing what stands on a board until the transaction ends. Every post of the board needs
+/// this row, so it is the last one that a transaction locks.
+pub async fn lock(connection: &mut PgConnection, board: BoardId) -> Result<(), Error> {
     sqlx::query_scalar!("select board_id from board_state where board_id = $1 for update", board.0)
         .fetch_one(connection)
         .await
         .map(drop)
 }
 
-/// Announces the fingerprint that replicas render pages with from now on (column `face`). If it is another one than
-/// before, every page has changed.
-pub async fn announce_fingerprint(connection: &mut PgConnection, fingerprint: &str) -> Result<(), Error> {
-    sqlx::query!(
-        "update site_state set face = $1, version = version + 1, changed_at = clock_timestamp() where face <> $1",
-        fingerprint,
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
 /// Whether nobody may post on a board.
 pub async fn is_locked(connection: &mut PgConnection, board: BoardId) -> Result<bool, Error> {
     sqlx::query_scalar!("select locked from board where id = $1", board.0).fetch_one(connection).await
-}
-
-/// By how much the numbers of a board change.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Change {
-    /// Threads made, or removed when negative.
-    pub threads: i64,
-    /// Posts, opening posts among them.
-    pub posts: i64,
-    /// Pictures.
-    pub pictures: i64,
-}
-
-/// Marks a board as changed, and answers whether it is locked. Takes the row that every post of the board needs, so
-/// this comes last in a transaction.
-pub async fn touch(connection: &mut PgConnection, board: BoardId, change: Change) -> Result<bool, Error> {
-    lock(connection, board).await?;
-    sqlx::query_scalar!(
-        "update board_state as state
-         set version = version + 1, changed_at = clock_timestamp(),
-             threads = threads + $2, posts = posts + $3, pictures = pictures + $4
-         from board
-         where state.board_id = $1 and board.id = state.board_id
-         returning board.locked",
-        board.0,
-        change.threads,
-        change.posts,
-        change.pictures,
-    )
-    .fetch_one(connection)
-    .await
 }
 
 /// Threads, posts and pictures on all boards together.

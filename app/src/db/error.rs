@@ -46,7 +46,8 @@ fn has_code(error: &Error, is: impl Fn(&str) -> bool) -> bool {
 }
 
 /// Nobody answered for so long.
-pub(super) fn silence(limit: Duration) -> Error {
+#[must_use]
+pub fn silence(limit: Duration) -> Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs())).into()
 }
 

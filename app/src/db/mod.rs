@@ -11,7 +11,9 @@
 pub mod attachments;
 pub mod blobs;
 pub mod boards;
+pub mod changes;
 mod error;
+pub mod feed;
 mod pool;
 pub mod post_numbers;
 pub mod posts;
@@ -24,7 +26,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 
-pub use self::error::{Error, is_conflict, is_exhausted, is_passing};
+pub use self::error::{Error, is_conflict, is_exhausted, is_passing, silence};
 pub use self::pool::{Connection, LONGEST, PgPool, Transaction, in_time, patient_pool, pool, within};
 pub use self::schema::{MigrateError, cause, migrate, migration_may_pass, schema_is_current};
 

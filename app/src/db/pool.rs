@@ -56,13 +56,25 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Err
 ///
 /// Limits on statements, locks and idle transactions are set on every connection, so that no request can hold a
 /// row lock for long: five seconds a statement, two for a lock.
-pub fn pool(url: &SecretString, connections: u32) -> Result<PgPool, Error> {
-    PgPool::new(url, connections, "5s")
+///
+/// `name` is what the server shows as the name of the application.
+pub fn pool(url: &SecretString, connections: u32, name: &str) -> Result<PgPool, Error> {
+    Ok(PgPool::new(options(url, name, "5s")?, connections))
 }
 
 /// A pool for work that nobody waits for: a statement may look at a whole table.
-pub fn patient_pool(url: &SecretString) -> Result<PgPool, Error> {
-    PgPool::new(url, 2, "15min")
+pub fn patient_pool(url: &SecretString, name: &str) -> Result<PgPool, Error> {
+    Ok(PgPool::new(options(url, name, "15min")?, 2))
+}
+
+/// What every connection is told.
+pub(super) fn options(url: &SecretString, name: &str, statement_timeout: &str) -> Result<PgConnectOptions, Error> {
+    let options = url.expose_secret().parse::<PgConnectOptions>()?.application_name(name).options([
+        ("statement_timeout", statement_timeout),
+        ("lock_timeout", "2s"),
+        ("idle_in_transaction_session_timeout", "10s"),
+    ]);
+    Ok(options.options(BY_INDEX))
 }
 
 /// The pool. Cheap to clone.
@@ -80,13 +92,7 @@ pub struct Connection {
 pub type Transaction<'c> = sqlx::PgTransaction<'c>;
 
 impl PgPool {
-    fn new(url: &SecretString, connections: u32, statement_timeout: &str) -> Result<Self, Error> {
-        let options = url.expose_secret().parse::<PgConnectOptions>()?.application_name("triptych").options([
-            ("statement_timeout", statement_timeout),
-            ("lock_timeout", "2s"),
-            ("idle_in_transaction_session_timeout", "10s"),
-        ]);
-        let options = options.options(BY_INDEX);
+    fn new(options: PgConnectOptions, connections: u32) -> Self {
         let last_silence = Arc::new(LastSilence::default());
         let pool = PgPoolOptions::new()
             .max_connections(connections)
@@ -99,7 +105,7 @@ impl PgPool {
                 let last_silence = Arc::clone(&last_silence);
                 Box::pin(async move { is_usable(connection, about.idle_for, &last_silence).await })
             });
-        Ok(Self(pool.connect_lazy_with(options)))
+        Self(pool.connect_lazy_with(options))
     }
 
     /// A connection that works.
@@ -208,7 +214,7 @@ async fn is_usable(connection: &mut PgConnection, idle: Duration, silent: &LastS
 }
 
 /// A page that is read from a standby may be older than what was already acknowledged.
-async fn refuse_standby(connection: &mut PgConnection) -> Result<(), Error> {
+pub(super) async fn refuse_standby(connection: &mut PgConnection) -> Result<(), Error> {
     let standby = sqlx::query_scalar!(r#"select pg_is_in_recovery() as "standby!""#).fetch_one(connection).await?;
     if standby { Err(std::io::Error::other("this server is a standby").into()) } else { Ok(()) }
 }

@@ -183,13 +183,15 @@ pub async fn posters(connection: &mut PgConnection, thread: PostNo, among: i64) 
     .await
 }
 
-/// How much of a thread is read besides its opening post: its newest replies, as far back as they are within both bounds.
+/// How much of a thread is read besides its opening post: its newest replies, as far back as they are within all bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct Newest {
     /// How many replies.
     pub replies: i64,
     /// How many bytes of HTML their comments have together.
     pub bytes: i64,
+    /// Only those with a greater number than this post.
+    pub after: PostNo,
 }
 
 /// Threads with their opening post and the newest replies of each, in the order given.
@@ -209,7 +211,7 @@ pub async fn of_threads(
                (select *, 0 as bytes from post where post.no = listed.no)
                union all
                (select *, sum(octet_length(html)) over (order by no desc rows unbounded preceding) as bytes
-                from (select * from post where post.thread_no = listed.no and post.no > listed.no
+                from (select * from post where post.thread_no = listed.no and post.no > greatest(listed.no, $4)
                       order by post.no desc limit $2) newest)
            ) shown
            where shown.bytes <= $3
@@ -217,6 +219,7 @@ pub async fn of_threads(
         &numbers,
         newest.replies,
         newest.bytes,
+        newest.after.0,
     )
     .fetch_all(&mut *connection)
     .await?;

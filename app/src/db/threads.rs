@@ -3,12 +3,12 @@
 use super::{Error, PgConnection};
 use crate::domain::{BoardId, Closed, PostNo, Thread};
 
-/// Makes a thread and answers its number, which is also that of its opening post.
-pub async fn insert(connection: &mut PgConnection, board: BoardId, pictures: i32) -> Result<PostNo, Error> {
+/// Makes a thread, empty yet, and answers its number, which is also that of its opening post.
+pub async fn insert(connection: &mut PgConnection, board: BoardId) -> Result<PostNo, Error> {
     let no = sqlx::query_scalar!("insert into thread (board_id) values ($1) returning no", board.0)
         .fetch_one(&mut *connection)
         .await?;
-    sqlx::query!("insert into thread_state (thread_no, board_id, pictures) values ($1, $2, $3)", no, board.0, pictures)
+    sqlx::query!("insert into thread_state (thread_no, board_id) values ($1, $2)", no, board.0)
         .execute(&mut *connection)
         .await?;
     sqlx::query!("insert into bump (thread_no, board_id) values ($1, $2)", no, board.0).execute(connection).await?;
@@ -17,26 +17,26 @@ pub async fn insert(connection: &mut PgConnection, board: BoardId, pictures: i32
 
 /// A thread as a reply meets it.
 #[derive(Debug, Clone, Copy)]
-pub struct Replied {
+pub struct Answered {
     /// The board it stands on.
     pub board: BoardId,
     /// Takes no replies.
     pub locked: bool,
     /// Takes no replies either.
     pub archived: bool,
-    /// Replies, with the one that is being made.
+    /// Replies that it has.
     pub replies: i32,
 }
 
-impl Replied {
-    /// Why the thread does not take the reply that is being made; `None` if it does.
+impl Answered {
+    /// Why the thread takes no reply; `None` if it does.
     #[must_use]
     pub fn closed(&self, reply_limit: i32) -> Option<Closed> {
         if self.archived {
             Some(Closed::Archived)
         } else if self.locked {
             Some(Closed::Locked)
-        } else if self.replies > reply_limit {
+        } else if self.replies >= reply_limit {
             Some(Closed::Full)
         } else {
             None
@@ -44,29 +44,21 @@ impl Replied {
     }
 }
 
-/// Counts a reply. From here to the end of the transaction no other reply can enter the thread, so that the numbers
+/// Locks a thread for a reply. From here to the end of the transaction no other reply can enter it, so that the numbers
 /// of its posts rise in the order in which they become visible.
-pub async fn count_reply(
-    connection: &mut PgConnection,
-    thread: PostNo,
-    pictures: i32,
-) -> Result<Option<Replied>, Error> {
+pub async fn lock(connection: &mut PgConnection, thread: PostNo) -> Result<Option<Answered>, Error> {
     sqlx::query_scalar!("select thread_no from thread_state where thread_no = $1 for update", thread.0)
         .fetch_optional(&mut *connection)
         .await?;
     let row = sqlx::query!(
-        r#"update thread_state as state
-           set version = state.version + 1, changed_at = clock_timestamp(),
-               replies = state.replies + 1, pictures = state.pictures + $2
-           from thread
-           where thread.no = state.thread_no and thread.no = $1
-           returning state.board_id, state.replies, thread.locked, thread.archived_at is not null as "archived!""#,
+        r#"select state.board_id, state.replies, thread.locked, thread.archived_at is not null as "archived!"
+           from thread_state state join thread on thread.no = state.thread_no
+           where state.thread_no = $1"#,
         thread.0,
-        pictures,
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| Replied {
+    Ok(row.map(|row| Answered {
         board: BoardId(row.board_id),
         locked: row.locked,
         archived: row.archived,
@@ -87,26 +79,6 @@ pub async fn lock_those_of(connection: &mut PgConnection, posts: &[PostNo]) -> R
     .map(drop)
 }
 
-/// Marks a thread as changed by a deletion; both counts are subtracted.
-pub async fn count_removed(
-    connection: &mut PgConnection,
-    thread: PostNo,
-    replies: i32,
-    pictures: i32,
-) -> Result<(), Error> {
-    sqlx::query!(
-        "update thread_state
-         set version = version + 1, changed_at = clock_timestamp(), replies = replies - $2, pictures = pictures - $3
-         where thread_no = $1",
-        thread.0,
-        replies,
-        pictures,
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
 /// Moves a thread to the top of its board.
 pub async fn bump(connection: &mut PgConnection, thread: PostNo) -> Result<(), Error> {
     sqlx::query!("update bump set bumped_at = clock_timestamp() where thread_no = $1", thread.0)
@@ -115,10 +87,10 @@ pub async fn bump(connection: &mut PgConnection, thread: PostNo) -> Result<(), E
         .map(drop)
 }
 
-/// Archives what has fallen off the last page. A thread that somebody is replying to at this moment is left for the
-/// next time: waiting for it here could be a deadlock.
-pub async fn archive_beyond(connection: &mut PgConnection, board: BoardId, keep: i64) -> Result<(), Error> {
-    sqlx::query!(
+/// Archives what has fallen off the last page, and answers which threads. A thread that somebody is replying to at this
+/// moment is left for the next time: waiting for it here could be a deadlock.
+pub async fn archive_beyond(connection: &mut PgConnection, board: BoardId, keep: i64) -> Result<Vec<PostNo>, Error> {
+    let fallen = sqlx::query_scalar!(
         "with fallen as (
             select state.thread_no from thread_state state
             where state.thread_no in (
@@ -128,17 +100,14 @@ pub async fn archive_beyond(connection: &mut PgConnection, board: BoardId, keep:
             for update skip locked
         ), archived as (
             update thread set archived_at = clock_timestamp() where no in (select thread_no from fallen)
-        ), changed as (
-            update thread_state set version = version + 1, changed_at = clock_timestamp()
-            where thread_no in (select thread_no from fallen)
         )
-        delete from bump where thread_no in (select thread_no from fallen)",
+        delete from bump where thread_no in (select thread_no from fallen) returning thread_no",
         board.0,
         keep,
     )
-    .execute(connection)
-    .await
-    .map(drop)
+    .fetch_all(connection)
+    .await?;
+    Ok(fallen.into_iter().map(PostNo).collect())
 }
 
 /// Removes a thread with all its posts.

@@ -201,6 +201,13 @@ pub enum Refusal {
     Overloaded,
     /// Too many pages are being made.
     TooManyReaders,
+    /// Too many event streams are open; at all, or, if a number is told, from one address.
+    TooManyStreams {
+        /// How many one address may have.
+        most: Option<usize>,
+    },
+    /// Where an event stream is to go on is no position that a stream has told.
+    BadPosition,
     /// Every post number has been given.
     PostNumbersExhausted,
 }
@@ -250,6 +257,8 @@ impl Refusal {
             Self::Busy => "busy",
             Self::Overloaded => "overloaded",
             Self::TooManyReaders => "too_many_readers",
+            Self::TooManyStreams { .. } => "too_many_streams",
+            Self::BadPosition => "bad_position",
             Self::PostNumbersExhausted => "post_numbers_exhausted",
         }
     }
@@ -293,10 +302,13 @@ impl Refusal {
             | Self::FilterTooLong { .. }
             | Self::BadThreadNumber
             | Self::BadPostNumber
+            | Self::BadPosition
             | Self::PictureRequired
             | Self::EmptyReply
             | Self::NoPostsChosen { .. } => RefusalKind::Invalid,
-            Self::Busy | Self::Overloaded | Self::TooManyReaders => RefusalKind::Unavailable,
+            Self::Busy | Self::Overloaded | Self::TooManyReaders | Self::TooManyStreams { .. } => {
+                RefusalKind::Unavailable
+            }
             Self::PostNumbersExhausted => RefusalKind::Exhausted,
         }
     }

@@ -28,6 +28,12 @@ use crate::representation::Representation;
 /// Enough to keep every core busy while others wait for the database.
 const CONTENTS_PER_CORE: usize = 4;
 
+/// Parts of pages get this part of the memory.
+const PARTS_SHARE: u64 = 8;
+
+/// How long a page is kept that nobody asks for.
+const IDLE: Duration = Duration::from_mins(5);
+
 /// Which page.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PageKey {
@@ -51,6 +57,17 @@ pub enum PageKey {
     ArchiveJson(BoardId),
     /// `/{board}/res/{no}.json`
     ThreadJson(PostNo),
+    /// `/{board}/res/{no}.html?after={no}`
+    NewPosts(PostNo, PostNo),
+    /// `/{board}/res/{no}.json?after={no}`
+    NewPostsJson(PostNo, PostNo),
+}
+
+impl PageKey {
+    /// Whether it is a part of a page: anybody can ask for any number of them, which must not push whole pages out.
+    const fn is_part(&self) -> bool {
+        matches!(self, Self::NewPosts(..) | Self::NewPostsJson(..))
+    }
 }
 
 /// A page as it was at one version.
@@ -68,7 +85,8 @@ type Rendering = Shared<BoxFuture<'static, Outcome>>;
 /// Keeps pages. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PageCache {
-    kept: Cache<PageKey, Arc<KeptPage>>,
+    pages: Cache<PageKey, Arc<KeptPage>>,
+    parts: Cache<PageKey, Arc<KeptPage>>,
     /// What is being rendered, and for which version it was asked.
     renderings: Arc<Mutex<HashMap<(PageKey, Stamp), Rendering>>>,
     /// A permit per page whose content may be in memory.
@@ -79,23 +97,38 @@ pub struct PageCache {
 }
 
 impl PageCache {
-    /// Keeps up to this many bytes. Loads pages on `runtime`.
+    /// Keeps up to this many bytes, and what nobody asks for not much longer than it may be shown in an outage. Loads pages
+    /// on `runtime`.
     #[must_use]
-    pub fn new(bytes: u64, cores: usize, runtime: Handle) -> Self {
-        let kept = Cache::builder()
-            .max_capacity(bytes)
-            .eviction_policy(EvictionPolicy::lru())
-            .weigher(|_, page: &Arc<KeptPage>| weight(&page.body))
-            .time_to_idle(Duration::from_mins(5))
-            .build();
+    pub fn new(bytes: u64, longest_outage: Duration, cores: usize, runtime: Handle) -> Self {
+        let cache = |bytes| {
+            Cache::builder()
+                .max_capacity(bytes)
+                .eviction_policy(EvictionPolicy::lru())
+                .weigher(|_, page: &Arc<KeptPage>| weight(&page.body))
+                .time_to_idle(longest_outage + IDLE)
+                .build()
+        };
+        let parts = bytes / PARTS_SHARE;
         let cores = cores.max(1);
         Self {
-            kept,
+            pages: cache(bytes - parts),
+            parts: cache(parts),
             renderings: Arc::default(),
             contents: Arc::new(Semaphore::new(cores * CONTENTS_PER_CORE)),
             cores: Arc::new(Semaphore::new(cores)),
             runtime,
         }
+    }
+
+    fn cache(&self, key: &PageKey) -> &Cache<PageKey, Arc<KeptPage>> {
+        if key.is_part() { &self.parts } else { &self.pages }
+    }
+
+    /// The page at exactly this version, if it is kept.
+    #[must_use]
+    pub fn kept(&self, key: &PageKey, version: &Version) -> Option<Arc<KeptPage>> {
+        self.cache(key).get(key).filter(|page| page.version.stamp() == version.stamp())
     }
 
     /// The page at this version or a later one, rendered now if it is not kept.
@@ -113,13 +146,12 @@ impl PageCache {
         T: Send + 'static,
         F: Future<Output = Result<(Version, T), AppError>> + Send + 'static,
     {
-        let stamp = version.stamp();
-        if let Some(page) = self.kept.get(&key).filter(|page| page.version.stamp() == stamp) {
+        if let Some(page) = self.kept(&key, version) {
             return Ok(page);
         }
         // Whoever asks for the same version may share a rendering that was asked for it: its snapshot is of a moment
         // after that version was seen. One that was asked for an earlier version may have an older snapshot.
-        let asked = (key, stamp);
+        let asked = (key, version.stamp());
         let rendering = {
             let mut renderings = self.renderings.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(rendering) = renderings.get(&asked) {
@@ -146,7 +178,7 @@ impl PageCache {
                 let ended = Ended { renderings: &this.renderings, asked: &asked };
                 let outcome = this.render(|| load, render).await.map(Arc::new);
                 if let Ok(page) = &outcome {
-                    this.kept.insert(asked.0.clone(), Arc::clone(page));
+                    this.cache(&asked.0).insert(asked.0.clone(), Arc::clone(page));
                 }
                 drop(ended);
                 outcome
@@ -212,7 +244,7 @@ mod tests {
     use crate::db::versions::SiteStamp;
 
     fn cache() -> PageCache {
-        PageCache::new(1 << 20, 2, Handle::current())
+        PageCache::new(1 << 20, Duration::ZERO, 2, Handle::current())
     }
 
     fn version(number: i64) -> Version {
@@ -242,8 +274,8 @@ mod tests {
             assert_eq!(page.body.plain, format!("version {loaded}"));
             assert_eq!(loads.load(Ordering::Relaxed), expected_loads);
         }
-        cache.kept.run_pending_tasks();
-        assert_eq!(cache.kept.entry_count(), 1);
+        cache.pages.run_pending_tasks();
+        assert_eq!(cache.pages.entry_count(), 1);
     }
 
     #[tokio::test]
@@ -296,7 +328,7 @@ mod tests {
     #[tokio::test]
     async fn only_so_many_contents_wait_in_memory_for_a_core() {
         const PAGES: usize = 20;
-        let pages = PageCache::new(1 << 20, 1, Handle::current());
+        let pages = PageCache::new(1 << 20, Duration::ZERO, 1, Handle::current());
         let (loaded, (block, blocked)) = (Arc::new(AtomicUsize::new(0)), std::sync::mpsc::channel::<()>());
         let blocked = Arc::new(Mutex::new(blocked));
         let rendering = (0..PAGES).map(|_| {

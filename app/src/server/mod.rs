@@ -1,6 +1,7 @@
 //! A running replica: two listeners, a schema that is waited for, and an orderly end.
 
 mod ending;
+mod forgetting;
 mod listeners;
 mod schema;
 mod signals;
@@ -32,6 +33,7 @@ async fn run(
 ) -> anyhow::Result<()> {
     let lifecycle = &state.lifecycle;
     lifecycle.supervise("schema verification", |stopping| schema::verify(state.clone(), stopping));
+    lifecycle.supervise("forgetting changes", |stopping| forgetting::forget_changes(state.clone(), stopping));
     let (listen, metrics_listen) = (state.config.listen, state.config.metrics_listen);
     tracing::info!(replica = state.config.replica, %listen, %metrics_listen, "serving");
 

@@ -49,8 +49,8 @@ async fn prepare(state: &AppState) -> Result<bool, AppError> {
     }
     drop(connection);
     configuring::announce_fingerprint(&state.pool, &state.fingerprint).await?;
-    if let Some(version) = state.versions.check(Scope::Site).await? {
-        state.boards.at(version.site).await?;
+    if let Some(checked) = state.versions.check(Scope::Site).await? {
+        state.boards.at(checked.version.site).await?;
     }
     Ok(true)
 }

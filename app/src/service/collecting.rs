@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::pictures::without_row;
-use crate::db::{PgPool, blobs, submissions};
+use crate::db::{self, PgPool, blobs, changes, submissions};
 use crate::error::AppError;
 use crate::store::{Listed, Object, Store};
 
@@ -30,6 +30,15 @@ pub struct Collected {
 
 /// Retries of a form come within seconds; a day leaves room for a browser that was closed and opened again.
 const SUBMISSIONS_KEPT: Duration = Duration::from_hours(24);
+
+/// Whoever watches a board and was away for longer loads it anew.
+const CHANGES_KEPT: Duration = Duration::from_hours(1);
+
+/// Forgets changes that nobody can ask for any more. A few rows for each post of an hour, so replicas do it now and then.
+pub async fn forget_changes(pool: &PgPool) -> Result<u64, AppError> {
+    let forgotten = async { changes::forget(&mut *pool.acquire().await?, CHANGES_KEPT.as_secs_f64()).await };
+    Ok(db::in_time(forgotten).await?)
+}
 
 /// Collects everything that is older than the grace time, seen from `now`.
 pub async fn collect(pool: &PgPool, store: &Store, grace: Duration, now: DateTime<Utc>) -> Result<Collected, AppError> {

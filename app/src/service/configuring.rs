@@ -1,8 +1,10 @@
 //! Making the boards that an operator wants, and announcing how replicas render pages.
 
+use crate::db::changes::{self, Changes};
 use crate::db::{self, PgPool, boards};
 use crate::domain::BoardSettings;
 use crate::error::AppError;
+use crate::freshness::{CommitWait, LONGEST_INTERVAL};
 
 /// Makes the boards, and brings those that exist up to date; boards that are not named stay as they are. Answers
 /// whether anything changed. Any number of replicas may do this at once.
@@ -11,7 +13,14 @@ pub async fn configure_boards(pool: &PgPool, wanted: &[BoardSettings]) -> Result
         let mut connection = pool.acquire().await?;
         let mut transaction = connection.begin().await?;
         let changed = boards::configure(&mut transaction, wanted).await?;
+        if changed {
+            changes::publish(&mut transaction, Changes::Boards).await?;
+        }
         transaction.commit().await?;
+        if changed {
+            // Nobody knows the setting of the replicas here.
+            CommitWait::of(LONGEST_INTERVAL).pass().await;
+        }
         Ok(changed)
     };
     db::in_time(configured).await.map_err(|error| {
@@ -26,6 +35,6 @@ pub async fn configure_boards(pool: &PgPool, wanted: &[BoardSettings]) -> Result
 /// Announces the fingerprint of the build and of the visible settings that replicas render pages with from now on. With
 /// another one than before, every page has changed.
 pub async fn announce_fingerprint(pool: &PgPool, fingerprint: &str) -> Result<(), AppError> {
-    let announced = async { boards::announce_fingerprint(&mut *pool.acquire().await?, fingerprint).await };
+    let announced = async { changes::publish(&mut *pool.acquire().await?, Changes::Fingerprint(fingerprint)).await };
     Ok(db::in_time(announced).await?)
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::db::changes::{self, Change, Changes};
 use crate::db::posts::Deletable;
 use crate::db::{self, PgPool, attachments, boards, posts, threads};
 use crate::domain::{Board, PostNo, Refusal};
 use crate::error::AppError;
+use crate::freshness::CommitWait;
 use crate::hashing::{KeyedHasher, equal};
 
 /// What is to be deleted.
@@ -51,16 +53,24 @@ impl From<db::Error> for DeletionFailure {
 }
 
 /// Deletes. An opening post takes its thread with it. All or nothing: one wrong password and everything stays.
-/// Answers the first thread concerned that is still there.
-pub async fn delete(pool: &PgPool, hasher: &KeyedHasher, deletion: &Deletion) -> Result<Option<PostNo>, AppError> {
+/// Answers the first thread concerned that is still there, once no replica shows any more what was deleted.
+pub async fn delete(
+    pool: &PgPool,
+    hasher: &KeyedHasher,
+    commit_wait: CommitWait,
+    deletion: &Deletion,
+) -> Result<Option<PostNo>, AppError> {
     if deletion.posts.is_empty() || deletion.posts.len() > MOST_AT_ONCE {
         return Err(Refusal::NoPostsChosen { most: MOST_AT_ONCE }.into());
     }
     let mut attempt = 1;
     loop {
         let done = tokio::time::timeout(db::LONGEST * 2, delete_once(pool, hasher, deletion));
-        match done.await.unwrap_or(Err(DeletionFailure::Database(db::Error::PoolTimedOut))) {
-            Ok(left) => return Ok(left),
+        match done.await.unwrap_or_else(|_| Err(DeletionFailure::Unknown("the transaction did not end".to_owned()))) {
+            Ok(left) => {
+                commit_wait.pass().await;
+                return Ok(left);
+            }
             Err(DeletionFailure::Database(error)) if db::is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
             Err(DeletionFailure::Database(error)) => return Err(error.into()),
             Err(DeletionFailure::Refused(refusal)) => return Err(refusal.into()),
@@ -88,31 +98,27 @@ async fn delete_once(
     for post in found {
         by_thread.entry(post.thread).or_default().push(post);
     }
-    let mut change = boards::Change::default();
-    let mut left = None;
+    let (mut changes, mut left) = (Vec::new(), None);
     for (thread, chosen) in by_thread {
         if !deletion.pictures_only && chosen.iter().any(|post| post.no == thread) {
             let (posts, pictures) = posts::count_in_thread(&mut transaction, thread).await?;
             threads::delete(&mut transaction, thread).await?;
-            change.threads -= 1;
-            change.posts -= posts;
-            change.pictures -= pictures;
+            changes.push(Change::ThreadDeleted { thread, posts, pictures });
             continue;
         }
         left = left.or(Some(thread));
-        let (mut replies, mut pictures) = (0, 0);
-        for post in chosen {
-            pictures += i32::try_from(attachments::remove_pictures(&mut transaction, post.no).await?).unwrap_or(0);
-            if !deletion.pictures_only && posts::delete(&mut transaction, post.no).await? {
-                replies += 1;
+        for Deletable { no, .. } in chosen {
+            let removed = attachments::remove_pictures(&mut transaction, no).await?;
+            let pictures = i64::try_from(removed).unwrap_or(i64::MAX);
+            if !deletion.pictures_only && posts::delete(&mut transaction, no).await? {
+                changes.push(Change::Deleted { thread, no, pictures });
+            } else {
+                changes.push(Change::PicturesDeleted { thread, no, pictures });
             }
         }
-        threads::count_removed(&mut transaction, thread, replies, pictures).await?;
-        change.posts -= i64::from(replies);
-        change.pictures -= i64::from(pictures);
     }
-    // A locked board takes no posts; what stands on it can be deleted.
-    let _locked = boards::touch(&mut transaction, deletion.board.id, change).await?;
+    boards::lock(&mut transaction, deletion.board.id).await?;
+    changes::publish(&mut transaction, Changes::OnBoard(deletion.board.id, &changes)).await?;
     transaction.commit().await.map_err(|error| DeletionFailure::Unknown(error.to_string()))?;
     Ok(left)
 }

@@ -17,10 +17,12 @@ use uuid::Uuid;
 use super::pictures::Prepared;
 pub use super::pictures::{PictureStorage, Upload};
 use crate::config::BoardLimits;
+use crate::db::changes::{self, Change, Changes};
 use crate::db::submissions::Sent;
 use crate::db::{self, PgConnection, PgPool, attachments, blobs, boards, posts, submissions, threads};
 use crate::domain::{Board, Closed, Destination, PostNo, PostText, Refusal};
 use crate::error::AppError;
+use crate::freshness::CommitWait;
 use crate::hashing::{Hash, KeyedHasher, new_salt};
 use crate::markup;
 use crate::memory::Share;
@@ -74,6 +76,8 @@ pub struct Posting {
     pub runtime: Handle,
     /// Waited for when the replica stops.
     pub tasks: TaskTracker,
+    /// How long a post waits before its sender is told of it.
+    pub commit_wait: CommitWait,
     /// A permit per transaction. Fewer than there are connections: posts to one busy thread wait for each other inside
     /// of their transactions, and must leave connections for those who read.
     pub writers: Arc<Semaphore>,
@@ -116,7 +120,13 @@ impl Posting {
     /// Makes a post. Runs to its end even if the caller goes away: a post is never half done.
     pub async fn post(&self, submission: Submission) -> Result<Posted, AppError> {
         let this = self.clone();
-        let task = async move { this.run(submission).await }.in_current_span();
+        let task = async move {
+            let posted = this.run(submission).await?;
+            // A post that had been made before may have been made a moment ago.
+            this.commit_wait.pass().await;
+            Ok(posted)
+        };
+        let task = task.in_current_span();
         let ended = self.tasks.spawn_on(task, &self.runtime).await;
         ended.unwrap_or_else(|error| Err(AppError::Internal(format!("the posting task ended: {error}"))))
     }
@@ -259,20 +269,7 @@ impl Posting {
         if let Some(digest) = digest {
             submissions::complete(&mut transaction, digest, posted.no).await.map_err(in_transaction)?;
         }
-        let change = boards::Change {
-            threads: i64::from(posted.no == posted.thread),
-            posts: 1,
-            pictures: i64::try_from(stored.len()).unwrap_or(i64::MAX),
-        };
-        if boards::touch(&mut transaction, submission.board.id, change).await.map_err(in_transaction)? {
-            return Err(board_locked(&submission.board).into());
-        }
-        if posted.no == posted.thread {
-            // Under the lock of the board, so that of two threads that are made at once the second sees the first.
-            // It waits for nothing, and so for nobody who waits for the board.
-            let keep = self.limits.live_threads();
-            threads::archive_beyond(&mut transaction, submission.board.id, keep).await.map_err(in_transaction)?;
-        }
+        self.publish(&mut transaction, &submission.board, posted, stored.len()).await?;
         transaction
             .commit()
             .await
@@ -286,19 +283,17 @@ impl Posting {
         submission: &Submission,
         stored: &[Uuid],
     ) -> Result<Posted, WriteFailure> {
-        let pictures = i32::try_from(stored.len()).unwrap_or(i32::MAX);
         let (thread, replies) = match submission.destination {
             Destination::NewThread => {
-                let no = threads::insert(transaction, submission.board.id, pictures).await.map_err(in_transaction)?;
-                (no, None)
+                (threads::insert(transaction, submission.board.id).await.map_err(in_transaction)?, None)
             }
             Destination::Reply(no) => {
-                let replied = threads::count_reply(transaction, no, pictures).await.map_err(in_transaction)?;
-                let replied = replied.filter(|replied| replied.board == submission.board.id);
-                let replied = replied.ok_or_else(|| unknown_thread(no))?;
+                let answered = threads::lock(transaction, no).await.map_err(in_transaction)?;
+                let answered = answered.filter(|answered| answered.board == submission.board.id);
+                let answered = answered.ok_or_else(|| unknown_thread(no))?;
                 // Under the lock of the thread, which every reply takes: of two that come at once, one is the last.
-                self.check_open(replied.closed(self.limits.reply_limit))?;
-                (no, Some(replied.replies))
+                self.check_open(answered.closed(self.limits.reply_limit))?;
+                (no, Some(answered.replies))
             }
         };
         let text = &submission.text;
@@ -331,12 +326,36 @@ impl Posting {
         let quoted: Vec<PostNo> = located.into_keys().collect();
         posts::insert_quotes(transaction, no, &quoted).await.map_err(in_transaction)?;
         if let Some(replies) = replies {
-            let below_limit = u32::try_from(replies).is_ok_and(|replies| replies <= self.limits.bump_limit);
+            let below_limit = u32::try_from(replies).is_ok_and(|replies| replies < self.limits.bump_limit);
             if !text.sage && below_limit {
                 threads::bump(transaction, thread).await.map_err(in_transaction)?;
             }
         }
         Ok(Posted { no, thread, repeated: false })
+    }
+
+    /// The last step of the transaction: archives what a new thread pushes off the last page, and publishes everything.
+    async fn publish(
+        &self,
+        transaction: &mut PgConnection,
+        board: &Board,
+        posted: Posted,
+        pictures: usize,
+    ) -> Result<(), WriteFailure> {
+        boards::lock(transaction, board.id).await.map_err(in_transaction)?;
+        if boards::is_locked(transaction, board.id).await.map_err(in_transaction)? {
+            return Err(board_locked(board).into());
+        }
+        let pictures = i64::try_from(pictures).unwrap_or(i64::MAX);
+        let mut changes = vec![Change::Posted { thread: posted.thread, no: posted.no, pictures }];
+        if posted.no == posted.thread {
+            // Under the lock of the board, so that of two threads that are made at once the second sees the first.
+            // It waits for nothing, and so for nobody who waits for the board.
+            let keep = self.limits.live_threads();
+            let fallen = threads::archive_beyond(transaction, board.id, keep).await.map_err(in_transaction)?;
+            changes.extend(fallen.into_iter().map(|thread| Change::Archived { thread }));
+        }
+        changes::publish(transaction, Changes::OnBoard(board.id, &changes)).await.map_err(in_transaction)
     }
 
     /// Refuses a reply to a thread that is closed.

@@ -18,7 +18,7 @@ use crate::live::Boards;
 /// What a thread's own page and document show. A thread may hold more: it may have got its replies under a higher limit, or
 /// before there was one. Their text is bounded too, because a comment of a few thousand characters can be a hundred
 /// kilobytes of HTML; ordinary threads come nowhere near.
-const WHOLE_THREAD: Newest = Newest { replies: MOST_REPLIES_SHOWN, bytes: 8 << 20 };
+const WHOLE_THREAD: Newest = Newest { replies: MOST_REPLIES_SHOWN, bytes: 8 << 20, after: PostNo(0) };
 /// Replies of a thread on an index page.
 const PREVIEW_REPLIES: i64 = 5;
 /// Bytes of HTML that the replies of one thread have on a page, or in a document, of many threads.
@@ -108,7 +108,7 @@ pub async fn index(
         let pages = u32::try_from((count + per_page - 1) / per_page).unwrap_or(u32::MAX).clamp(1, limits.pages);
         let skip = i64::from(page) * per_page;
         let listed = threads::list(connection, board, skip, per_page, limits.reply_limit).await?;
-        let newest = Newest { replies: PREVIEW_REPLIES, bytes: PREVIEW_BYTES };
+        let newest = Newest { replies: PREVIEW_REPLIES, bytes: PREVIEW_BYTES, after: PostNo(0) };
         let threads = posts::of_threads(connection, listed, newest, backlinks).await?;
         Ok(Some(IndexThreads { threads, pages }))
     })
@@ -125,7 +125,7 @@ pub async fn live_threads(
 ) -> Result<Option<Snapshot<Vec<ThreadPosts>>>, AppError> {
     snapshot(pool, Scope::Board(board), async |connection| {
         let listed = threads::list(connection, board, 0, limits.live_threads(), limits.reply_limit).await?;
-        let newest = Newest { replies, bytes: PREVIEW_BYTES };
+        let newest = Newest { replies, bytes: PREVIEW_BYTES, after: PostNo(0) };
         posts::of_threads(connection, listed, newest, Backlinks::Omitted).await.map(Some)
     })
     .await
@@ -134,7 +134,22 @@ pub async fn live_threads(
 /// Reads a thread with its replies, or with the newest ones if there are more than a page can show.
 pub async fn thread(pool: &PgPool, no: PostNo, limits: BoardLimits) -> Result<Option<Snapshot<ThreadPosts>>, AppError> {
     snapshot(pool, Scope::Thread(no), async |connection| {
-        whole_thread(connection, no, limits, Backlinks::Included).await
+        read_thread(connection, no, WHOLE_THREAD, limits, Backlinks::Included).await
+    })
+    .await
+}
+
+/// Reads a thread with those of its replies that have a greater number than a post, or with the newest of them if there are
+/// more than a page can show.
+pub async fn new_posts(
+    pool: &PgPool,
+    no: PostNo,
+    after: PostNo,
+    limits: BoardLimits,
+    backlinks: Backlinks,
+) -> Result<Option<Snapshot<ThreadPosts>>, AppError> {
+    snapshot(pool, Scope::Thread(no), async |connection| {
+        read_thread(connection, no, Newest { after, ..WHOLE_THREAD }, limits, backlinks).await
     })
     .await
 }
@@ -155,7 +170,9 @@ pub async fn thread_content(
     limits: BoardLimits,
 ) -> Result<Option<Snapshot<ThreadContent>>, AppError> {
     snapshot(pool, Scope::Thread(no), async |connection| {
-        let Some(posts) = whole_thread(connection, no, limits, Backlinks::Omitted).await? else { return Ok(None) };
+        let Some(posts) = read_thread(connection, no, WHOLE_THREAD, limits, Backlinks::Omitted).await? else {
+            return Ok(None);
+        };
         let posters = match posts.thread.archived_at {
             None => Some(posts::posters(connection, no, MOST_REPLIES_SHOWN).await?),
             Some(_) => None,
@@ -165,14 +182,15 @@ pub async fn thread_content(
     .await
 }
 
-async fn whole_thread(
+async fn read_thread(
     connection: &mut PgConnection,
     no: PostNo,
+    newest: Newest,
     limits: BoardLimits,
     backlinks: Backlinks,
 ) -> Result<Option<ThreadPosts>, db::Error> {
     let Some(thread) = threads::find(connection, no, limits.reply_limit).await? else { return Ok(None) };
-    Ok(posts::of_threads(connection, vec![thread], WHOLE_THREAD, backlinks).await?.pop())
+    Ok(posts::of_threads(connection, vec![thread], newest, backlinks).await?.pop())
 }
 
 /// The newest archived threads of a board, ascending.

@@ -1,26 +1,31 @@
-//! Answers with a page that is as new as the request: the version was checked, the page is kept for it or made now.
+//! Answers with a page that is as new as the request: its version is known, the page is kept for it or made now. While
+//! the database does not answer, a page that is kept is sent with the time that it is of.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use actix_web::http::header::{CONTENT_ENCODING, HttpDate, VARY};
+use actix_web::http::header::{CONTENT_ENCODING, HeaderName, HttpDate, VARY};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
 use super::http::caching::CachePolicy;
 use super::http::conditional::Validators;
 use super::http::negotiation::prefers_gzip;
+use super::views::as_of_notice;
 use crate::db::versions::Version;
 use crate::error::AppError;
-use crate::live::{KeptPage, PageKey};
+use crate::live::{Checked, KeptPage, PageKey};
 use crate::representation::Representation;
 use crate::state::AppState;
 
-/// Answers with a page that is kept, or kept from now on.
-pub(crate) async fn kept<T, F>(
+/// Says as of when an answer is that may be older than the request.
+pub(crate) const AS_OF: HeaderName = HeaderName::from_static("x-as-of");
+
+/// Answers with a page: one that is kept, or made now and kept from now on. Without a key it is made for this request.
+pub(crate) async fn page<T, F>(
     request: &HttpRequest,
     state: &AppState,
-    key: PageKey,
-    version: &Version,
+    key: Option<PageKey>,
+    checked: &Checked,
     load: impl FnOnce() -> F,
     render: impl FnOnce(&Version, T) -> Result<Representation, AppError> + Send + 'static,
 ) -> Result<HttpResponse, AppError>
@@ -28,30 +33,35 @@ where
     T: Send + 'static,
     F: Future<Output = Result<(Version, T), AppError>> + Send + 'static,
 {
+    let Checked { version, as_of } = checked;
+    if let Some(as_of) = as_of {
+        let page = key.and_then(|key| state.pages.kept(&key, version)).ok_or(AppError::Unavailable {
+            what: "The database",
+            cause: "it does not answer, and this page is not kept".to_owned(),
+        })?;
+        return Ok(older(&page.body, *as_of));
+    }
     if let Some(unchanged) = unchanged(request, &state.fingerprint, version) {
         return Ok(unchanged);
     }
+    let Some(key) = key else {
+        let page = state.pages.render(load, render).await?;
+        return Ok(whole(request, &state.fingerprint, version, &page));
+    };
     let page = state.pages.get(key, version, load, render).await?;
     Ok(whole(request, &state.fingerprint, version, &page))
 }
 
-/// Answers with a page that is made for this request alone.
-pub(crate) async fn unkept<T, F>(
-    request: &HttpRequest,
-    state: &AppState,
-    version: &Version,
-    load: impl FnOnce() -> F,
-    render: impl FnOnce(&Version, T) -> Result<Representation, AppError> + Send + 'static,
-) -> Result<HttpResponse, AppError>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<(Version, T), AppError>> + Send + 'static,
-{
-    if let Some(unchanged) = unchanged(request, &state.fingerprint, version) {
-        return Ok(unchanged);
+/// A page that may have changed since. Nobody may keep it, and it has no tag: with the line that says so it is another
+/// content, and without it a client would be told that its own copy is current.
+fn older(body: &Representation, as_of: SystemTime) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header(CachePolicy::Never.header()).insert_header((AS_OF, HttpDate::from(as_of).to_string()));
+    answer.content_type(body.content_type);
+    match body.with_notice(&as_of_notice(as_of)) {
+        Some(marked) => answer.body(marked),
+        None => answer.body(body.plain.clone()),
     }
-    let page = state.pages.render(load, render).await?;
-    Ok(whole(request, &state.fingerprint, version, &page))
 }
 
 fn whole(request: &HttpRequest, fingerprint: &str, checked: &Version, page: &KeptPage) -> HttpResponse {

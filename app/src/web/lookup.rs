@@ -1,56 +1,93 @@
-//! Boards and threads by what stands in an address, each with a version of a moment after the request began.
+//! Boards and threads by what stands in an address, each with its version as of the request.
 
 use std::sync::Arc;
 
-use crate::db::versions::{Scope, Version};
-use crate::domain::{Board, PostNo, Refusal};
+use serde::Deserialize;
+
+use crate::db::versions::Scope;
+use crate::domain::{Board, BoardId, PostNo, Refusal};
 use crate::error::AppError;
-use crate::live::Boards;
+use crate::live::{Boards, Checked};
 use crate::state::AppState;
 
+/// A board of an address.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// Its number.
+    pub(crate) id: BoardId,
+    /// Its version.
+    pub(crate) checked: Checked,
+    boards: Arc<Boards>,
+}
+
+impl Found {
+    /// The board itself.
+    pub(crate) fn board(&self) -> Result<&Board, AppError> {
+        let board = self.boards.list.iter().find(|board| board.id == self.id);
+        board.ok_or_else(|| AppError::Internal(format!("board {} is not in the list", self.id.0)))
+    }
+}
+
 /// The list of boards, and the version of something; `None` when it does not exist.
-pub(crate) async fn version(state: &AppState, scope: Scope) -> Result<(Arc<Boards>, Option<Version>), AppError> {
-    let version = state.versions.check(scope).await?;
-    let site = match version {
-        Some(version) => version.site,
-        None => site(state).await?.site,
+async fn version(state: &AppState, scope: Scope) -> Result<(Arc<Boards>, Option<Checked>), AppError> {
+    let checked = state.versions.check(scope).await?;
+    let site = match checked {
+        Some(checked) => checked.version.site,
+        None => site(state).await?.version.site,
     };
-    Ok((state.boards.at(site).await?, version))
+    Ok((state.boards.at(site).await?, checked))
 }
 
 /// The version of the whole site.
-pub(crate) async fn site(state: &AppState) -> Result<Version, AppError> {
-    let version = state.versions.check(Scope::Site).await?;
-    version.ok_or_else(|| AppError::Internal("the site has no version".to_owned()))
+pub(crate) async fn site(state: &AppState) -> Result<Checked, AppError> {
+    state.versions.check(Scope::Site).await?.ok_or_else(no_site)
 }
 
 /// A board by the name in its address.
-pub(crate) async fn board(state: &AppState, slug: &str) -> Result<(Board, Version), AppError> {
+pub(crate) async fn board(state: &AppState, slug: &str) -> Result<Found, AppError> {
     // A good guess, which the answer proves: one question instead of two.
-    if let Ok(known) = state.boards.last_known().find(slug)
-        && let (boards, Some(version)) = version(state, Scope::Board(known.id)).await?
-        && let Some(board) = boards.list.iter().find(|board| board.slug == slug && board.id == known.id)
+    if let Ok(&Board { id, .. }) = state.boards.last_known().find(slug)
+        && let (boards, Some(checked)) = version(state, Scope::Board(id)).await?
+        && boards.list.iter().any(|board| board.slug == slug && board.id == id)
     {
-        return Ok((board.clone(), version));
+        return Ok(Found { id, checked, boards });
     }
     // It was made a moment ago, or has another id in a database that was restored.
-    let boards = state.boards.at(site(state).await?.site).await?;
-    let board = boards.find(slug)?.clone();
-    let (_, version) = version(state, Scope::Board(board.id)).await?;
-    let version = version.ok_or_else(|| AppError::Internal(format!("the board {slug} has no state")))?;
-    Ok((board, version))
+    let boards = state.boards.at(site(state).await?.version.site).await?;
+    let id = boards.find(slug)?.id;
+    let (boards, checked) = version(state, Scope::Board(id)).await?;
+    let checked = checked.ok_or_else(|| AppError::Internal(format!("the board {slug} has no state")))?;
+    Ok(Found { id, checked, boards })
 }
 
 /// The version of a thread, if there is such a thread on the board.
-pub(crate) async fn thread(state: &AppState, slug: &str, no: PostNo) -> Result<Option<Version>, AppError> {
-    let (boards, version) = version(state, Scope::Thread(no)).await?;
+pub(crate) async fn thread(state: &AppState, slug: &str, no: PostNo) -> Result<Option<Checked>, AppError> {
+    let (boards, checked) = version(state, Scope::Thread(no)).await?;
     let board = boards.find(slug)?.id;
-    Ok(version.filter(|version| version.board == Some(board)))
+    Ok(checked.filter(|checked| checked.version.board == Some(board)))
 }
 
 /// The number in the address of a thread.
 pub(crate) fn thread_no(number: &str) -> Result<PostNo, AppError> {
     number.parse().map(PostNo).map_err(|_| no_thread(number))
+}
+
+/// The query of whoever has a part of a thread and wants what is newer.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AfterQuery {
+    after: Option<String>,
+}
+
+impl AfterQuery {
+    /// The post after which everything is wanted; `None` if all of the thread is.
+    pub(crate) fn post(&self) -> Result<Option<PostNo>, Refusal> {
+        let number = self.after.as_deref().map(|number| number.parse().ok().filter(|no| *no >= 0));
+        number.map(|number| number.map(PostNo).ok_or(Refusal::BadPostNumber)).transpose()
+    }
+}
+
+pub(crate) fn no_site() -> AppError {
+    AppError::Internal("the site has no version".to_owned())
 }
 
 pub(crate) fn no_thread(no: impl std::fmt::Display) -> AppError {

@@ -6,6 +6,7 @@
 mod answer;
 mod api;
 mod cookies;
+mod events;
 mod forms;
 mod health;
 mod http;
@@ -64,6 +65,8 @@ fn routes(routes: &mut web::ServiceConfig) {
         .service(readable(&at("/catalog"), pages::catalog::moved))
         .service(readable(&at("/res/{no:[0-9]+}.html"), pages::thread::thread))
         .service(readable(&at("/thread/{no:[0-9]+}"), pages::thread::moved))
+        .service(shared(&at("/events"), events::of_board))
+        .service(shared(&at("/res/{no:[0-9]+}/events"), events::of_thread))
         .service(shared(&at("/threads.json"), api::threads))
         .service(shared(&at("/catalog.json"), api::catalog))
         .service(shared(&at("/archive.json"), api::archive))

@@ -11,7 +11,7 @@ pub(crate) async fn preflight() -> HttpResponse {
     let mut answer = HttpResponse::NoContent();
     answer
         .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"))
-        .insert_header((ACCESS_CONTROL_ALLOW_HEADERS, "If-None-Match, If-Modified-Since"))
+        .insert_header((ACCESS_CONTROL_ALLOW_HEADERS, "If-None-Match, If-Modified-Since, Last-Event-ID"))
         .insert_header((ACCESS_CONTROL_MAX_AGE, "86400"));
     open(answer.finish())
 }

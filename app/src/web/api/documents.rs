@@ -159,6 +159,11 @@ pub(super) fn thread<'a>(content: &'a ThreadContent, board: &Board, config: &Ser
     with_replies(opening, &content.posts)
 }
 
+/// `res/{no}.json?after={no}`: the posts that are newer, and nothing of the thread.
+pub(super) fn new_posts(posts: &ThreadPosts) -> ThreadDocument<'_> {
+    ThreadDocument { posts: posts.replies.iter().map(post).collect() }
+}
+
 fn with_replies<'a>(opening: PostItem<'a>, posts: &'a ThreadPosts) -> ThreadDocument<'a> {
     ThreadDocument { posts: std::iter::once(opening).chain(posts.replies.iter().map(post)).collect() }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn thumbnail(state: web::Data<AppState>, file: web::Path<File>)
 }
 
 async fn find(state: &AppState, file: &File) -> Result<blobs::Stored, AppError> {
-    let (board, _) = lookup::board(state, &file.board).await?;
+    let board = lookup::board(state, &file.board).await?;
     let tim = file.tim.parse().map_err(|_| Refusal::UnknownFile)?;
     Ok(reading::file(&state.pool, board.id, tim).await?.ok_or(Refusal::UnknownFile)?)
 }

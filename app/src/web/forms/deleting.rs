@@ -34,7 +34,7 @@ pub(crate) async fn delete(
     if let Some(problem) = form.problem.take() {
         return Err(problem);
     }
-    let (board, _) = lookup::board(&state, &slug).await?;
+    let board = lookup::board(&state, &slug).await?.board()?.clone();
     let posts: Vec<PostNo> = form
         .all("no")
         .map(|number| number.trim().parse().map(PostNo).map_err(|_| Refusal::BadPostNumber))
@@ -43,7 +43,7 @@ pub(crate) async fn delete(
     let kept = if typed.is_empty() { cookies::password(&request) } else { None };
     let password = kept.unwrap_or(typed).to_owned();
     let deletion = Deletion { board, posts, password, pictures_only: form.ticked("file_only") };
-    let left = deleting::delete(&state.pool, &state.hasher, &deletion).await?;
+    let left = deleting::delete(&state.pool, &state.hasher, state.commit_wait, &deletion).await?;
     let (posts, pictures_only) = (&deletion.posts, deletion.pictures_only);
     tracing::info!(board = *slug, ?posts, pictures_only, "deleted");
 

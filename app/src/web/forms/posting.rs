@@ -96,7 +96,7 @@ async fn submit(
     if let Some(problem) = form.problem.take() {
         return Err(problem);
     }
-    let (board, _) = lookup::board(state, slug).await?;
+    let board = lookup::board(state, slug).await?.board()?.clone();
     let text = PostText::new(draft, &state.config.posts)?;
     let held = held_password(request, form);
     if held.as_ref().is_some_and(|(password, _)| password.len() > SHORT_TEXT) {

@@ -31,17 +31,17 @@ pub(crate) async fn catalog(
     query: web::Query<CatalogQuery>,
 ) -> Result<HttpResponse, AppError> {
     let slug = slug.into_inner();
-    let (board, version) = lookup::board(&state, &slug).await?;
+    let found = lookup::board(&state, &slug).await?;
     let sort = CatalogSort::from_value(&query.sort).unwrap_or_default();
     let filter = query.q.trim().to_owned();
     if filter.chars().nth(FILTER_CHARS).is_some() {
         return Err(Refusal::FilterTooLong { most: FILTER_CHARS }.into());
     }
     // What people search for is endless: keeping those pages would push the useful ones out.
-    let is_kept = filter.is_empty();
-    let (pool, limits) = (state.pool.clone(), state.config.boards);
+    let key = filter.is_empty().then(|| PageKey::Catalog(found.id, sort.value()));
+    let (pool, limits, id) = (state.pool.clone(), state.config.boards, found.id);
     let load = move || async move {
-        let read = reading::live_threads(&pool, board.id, 0, limits).await?.ok_or_else(|| lookup::no_board(&slug))?;
+        let read = reading::live_threads(&pool, id, 0, limits).await?.ok_or_else(|| lookup::no_board(&slug))?;
         Ok((read.version, (slug, read)))
     };
     let for_page = state.clone();
@@ -55,11 +55,7 @@ pub(crate) async fn catalog(
             filter: &filter,
         })
     };
-    if is_kept {
-        answer::kept(&request, &state, PageKey::Catalog(board.id, sort.value()), &version, load, render).await
-    } else {
-        answer::unkept(&request, &state, &version, load, render).await
-    }
+    answer::page(&request, &state, key, &found.checked, load, render).await
 }
 
 fn arrange(threads: &mut Vec<ThreadPosts>, sort: CatalogSort, filter: &str) {

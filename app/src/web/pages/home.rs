@@ -11,15 +11,14 @@ use crate::web::views::{HomePage, NewPicture, Totals};
 use crate::web::{answer, lookup};
 
 pub(crate) async fn home(request: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, AppError> {
-    let version = lookup::site(&state).await?;
+    let checked = lookup::site(&state).await?;
     let pool = state.pool.clone();
     let load = move || async move {
-        let read =
-            reading::home(&pool).await?.ok_or_else(|| AppError::Internal("the site has no version".to_owned()))?;
+        let read = reading::home(&pool).await?.ok_or_else(lookup::no_site)?;
         Ok((read.version, read))
     };
     let for_page = state.clone();
-    answer::kept(&request, &state, PageKey::Home, &version, load, move |_, read| {
+    answer::page(&request, &state, Some(PageKey::Home), &checked, load, move |_, read| {
         let newest = read.content.newest.iter();
         let newest: Vec<NewPicture<'_>> = newest
             .map(|(board, thread, no, attachment)| NewPicture { board, thread: *thread, no: *no, attachment })

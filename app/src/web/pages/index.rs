@@ -29,21 +29,22 @@ pub(crate) async fn later(request: HttpRequest, state: State, path: web::Path<(S
 }
 
 async fn numbered(request: &HttpRequest, state: &State, slug: String, page: u32) -> Answer {
-    let (board, version) = lookup::board(state, &slug).await?;
+    let found = lookup::board(state, &slug).await?;
     let limits = state.config.boards;
     if page == 0 || page > limits.pages {
         return Err(no_page(page));
     }
-    let pool = state.pool.clone();
+    let (pool, id) = (state.pool.clone(), found.id);
     let load = move || async move {
-        let read = reading::index(&pool, board.id, page - 1, limits, Backlinks::Included).await?;
+        let read = reading::index(&pool, id, page - 1, limits, Backlinks::Included).await?;
         let read = read.filter(|read| page <= read.content.pages).ok_or_else(|| no_page(page))?;
         Ok((read.version, read))
     };
-    let for_page = state.clone();
-    let answer = answer::kept(request, state, PageKey::Index(board.id, page), &version, load, move |version, read| {
-        let board = read.boards.find(&slug)?;
-        let key = form_key(&for_page, &format!("{slug}/{page}"), version);
+    let (for_page, on_board) = (state.clone(), slug.clone());
+    let key = Some(PageKey::Index(id, page));
+    let answer = answer::page(request, state, key, &found.checked, load, move |version, read| {
+        let board = read.boards.find(&on_board)?;
+        let key = form_key(&for_page, &format!("{on_board}/{page}"), version);
         html(&IndexPage {
             layout: layout(&for_page, &read.boards),
             board,
@@ -53,7 +54,7 @@ async fn numbered(request: &HttpRequest, state: &State, slug: String, page: u32)
             form: form(&for_page, board, None, &Draft::default(), key, false),
         })
     });
-    Ok(with_token(request, state, &board.slug, answer.await?))
+    Ok(with_token(request, state, &slug, answer.await?))
 }
 
 pub(crate) async fn moved(slug: web::Path<String>) -> HttpResponse {

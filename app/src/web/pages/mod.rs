@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use uuid::Uuid;
 
+use super::answer::AS_OF;
 use super::cookies;
 use super::http::caching::CachePolicy;
 use super::views::{Layout, PostForm};
@@ -45,7 +46,8 @@ fn form_key(state: &AppState, page: &str, version: &Version) -> Uuid {
 
 /// Completes the answer with a page that has a form: whoever has not posted yet gets a token to post with.
 fn with_token(request: &HttpRequest, state: &AppState, slug: &str, mut page: HttpResponse) -> HttpResponse {
-    if state.boards.last_known().find(slug).is_ok_and(|board| !board.locked) {
+    // A page that nobody may keep stays as it is.
+    if !page.headers().contains_key(AS_OF) && state.boards.last_known().find(slug).is_ok_and(|board| !board.locked) {
         cookies::hand_out_token(request, &mut page, slug, state.config.public_url.as_ref());
     }
     page

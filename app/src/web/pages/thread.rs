@@ -1,4 +1,4 @@
-//! `GET /{board}/res/{no}.html`
+//! `GET /{board}/res/{no}.html`, and with `?after={no}` only what is newer.
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -7,11 +7,11 @@ use super::{form, form_key, html, layout, redirect, with_token};
 use crate::domain::{Draft, PostNo};
 use crate::error::AppError;
 use crate::live::PageKey;
-use crate::service::reading;
+use crate::service::reading::{self, Backlinks};
 use crate::state::AppState;
 use crate::web::http::caching::CachePolicy;
-use crate::web::lookup::{no_thread, thread_no};
-use crate::web::views::{PostForm, ThreadPage};
+use crate::web::lookup::{AfterQuery, no_thread, thread_no};
+use crate::web::views::{NewPosts, PostForm, ThreadPage};
 use crate::web::{answer, lookup};
 
 type Answer = Result<HttpResponse, AppError>;
@@ -20,17 +20,21 @@ pub(crate) async fn thread(
     request: HttpRequest,
     state: web::Data<AppState>,
     path: web::Path<(String, String)>,
+    query: web::Query<AfterQuery>,
 ) -> Answer {
     let (slug, number) = path.into_inner();
     let no = thread_no(&number)?;
-    let Some(version) = lookup::thread(&state, &slug, no).await? else { return elsewhere(&state, &slug, no).await };
+    if let Some(after) = query.post()? {
+        return new_posts(&request, &state, slug, no, after).await;
+    }
+    let Some(checked) = lookup::thread(&state, &slug, no).await? else { return elsewhere(&state, &slug, no).await };
     let (pool, limits) = (state.pool.clone(), state.config.boards);
     let load = move || async move {
         let read = reading::thread(&pool, no, limits).await?.ok_or_else(|| no_thread(no))?;
         Ok((read.version, read))
     };
     let (for_page, on_board) = (state.clone(), slug.clone());
-    let answer = answer::kept(&request, &state, PageKey::Thread(no), &version, load, move |version, read| {
+    let answer = answer::page(&request, &state, Some(PageKey::Thread(no)), &checked, load, move |version, read| {
         let (board, posts) = (read.boards.find(&on_board)?, &read.content);
         let closed = posts.thread.closed().is_some() || board.locked;
         let draft = Draft::default();
@@ -42,6 +46,27 @@ pub(crate) async fn thread(
         html(&ThreadPage { layout: layout(&for_page, &read.boards), board, posts, form })
     });
     Ok(with_token(&request, &state, &slug, answer.await?))
+}
+
+/// Only the posts that are newer than one that the reader has, to be put below it.
+async fn new_posts(
+    request: &HttpRequest,
+    state: &web::Data<AppState>,
+    slug: String,
+    no: PostNo,
+    after: PostNo,
+) -> Answer {
+    let checked = lookup::thread(state, &slug, no).await?.ok_or_else(|| no_thread(no))?;
+    let (pool, limits) = (state.pool.clone(), state.config.boards);
+    let load = move || async move {
+        let read = reading::new_posts(&pool, no, after, limits, Backlinks::Included).await?;
+        let read = read.ok_or_else(|| no_thread(no))?;
+        Ok((read.version, read))
+    };
+    answer::page(request, state, Some(PageKey::NewPosts(no, after)), &checked, load, move |_, read| {
+        html(&NewPosts { board: read.boards.find(&slug)?, posts: &read.content })
+    })
+    .await
 }
 
 /// Somebody may have followed the number of a reply, or named the wrong board.

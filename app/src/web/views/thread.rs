@@ -1,10 +1,10 @@
-//! A thread, whole.
+//! A thread, whole or as far as it is new.
 
 use askama::Template;
 
 use super::form::PostForm;
 use super::layout::{Layout, PageMeta};
-use super::post::{Place, ThreadView};
+use super::post::{Place, PostView, ThreadView};
 use super::text;
 use crate::domain::{Board, Closed, ThreadPosts};
 
@@ -69,5 +69,23 @@ impl ThreadPage<'_> {
             Some(Closed::Full) => "This thread is full. It can be read, but takes no more replies.",
             None => "This board is locked. It can be read, but nobody can post.",
         }
+    }
+}
+
+/// `GET /{board}/res/{no}.html?after={no}`: no page, but the posts that are newer.
+#[derive(Debug, Template)]
+#[template(path = "new_posts.html")]
+pub struct NewPosts<'a> {
+    /// The board.
+    pub board: &'a Board,
+    /// The thread with those replies that are newer.
+    pub posts: &'a ThreadPosts,
+}
+
+impl NewPosts<'_> {
+    /// The posts, ready to be shown.
+    #[must_use]
+    pub fn replies(&self) -> Vec<PostView<'_>> {
+        ThreadView::new(self.posts, self.board, Place::Thread, 0).replies
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn detail(refusal: &Refusal) -> String {
             format!("The filter has more than {most} characters. Use fewer words.")
         }
         Refusal::BadThreadNumber => "The number of the thread to answer is not a number.".to_owned(),
-        Refusal::BadPostNumber => "One of the posts to delete is not a number.".to_owned(),
+        Refusal::BadPostNumber => "What stands in place of a post number is not a number.".to_owned(),
         Refusal::PictureRequired => "A new thread needs a picture. Choose one and post again.".to_owned(),
         Refusal::EmptyReply => {
             "A reply needs a comment or a picture. Write something, or choose a picture, and post again.".to_owned()
@@ -108,6 +108,19 @@ pub(super) fn detail(refusal: &Refusal) -> String {
             said.to_owned()
         }
         Refusal::TooManyReaders => "Too many people are reading at this moment. Try again in a few seconds.".to_owned(),
+        Refusal::TooManyStreams { most: None } => {
+            "Too many people are watching at this moment. Load the page now and then instead, or try again later."
+                .to_owned()
+        }
+        Refusal::TooManyStreams { most: Some(most) } => {
+            format!(
+                "Your address has {most} event streams open, which is as many as one address may have. Close some of them."
+            )
+        }
+        Refusal::BadPosition => {
+            "The place where the stream is to go on is not one that a stream has told. Leave it out to begin now."
+                .to_owned()
+        }
         Refusal::Overloaded => {
             "Too many people are posting at this moment. Nothing was posted; try again in a few seconds.".to_owned()
         }

@@ -1,0 +1,361 @@
+//! The feed: what is known of everything that has changed, as of a moment that no request is older than.
+//!
+//! One task asks the database over a connection of its own, for all pages at once, and at most once in an interval,
+//! however many requests there are; when there are none, it does not ask at all. A request may be answered from what was
+//! asked for at most an interval before it began ([`crate::freshness`] says why nobody can notice); otherwise it waits for the
+//! next answer. Must not know what a page shows.
+//!
+//! When the database does not answer, the feed says as of when it knows what it knows, and goes on asking.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+
+use crate::db;
+use crate::db::changes::Published;
+use crate::db::feed::{Answer, application_name};
+use crate::db::versions::Scope;
+use crate::error::AppError;
+use crate::freshness::{CommitWait, Moment};
+use crate::lifecycle::Lifecycle;
+
+/// How long requests wait for a database that does not answer before they are told so, or get what is known.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two attempts to reach a database that does not answer.
+const RETRY: Duration = Duration::from_millis(200);
+/// After a pause as long as this nobody asks what has changed: everything may have, and rows are removed after an hour.
+const LONGEST_GAP: Duration = Duration::from_mins(10);
+/// Of how many things is remembered when they changed. With more than that, everything counts as changed.
+const MOST_SCOPES: usize = 100_000;
+/// While somebody watches, the database is asked no more often than this, however short the interval is.
+const SHORTEST_TICK: Duration = Duration::from_millis(20);
+/// How often it is looked at how long the other replicas wait after a commit.
+const NEIGHBOURS: Duration = Duration::from_secs(1);
+
+/// What is asked, and how its answers are used.
+#[derive(Debug, Clone)]
+pub struct FeedConfig {
+    /// Where the database is.
+    pub database: SecretString,
+    /// How long an answer may be used.
+    pub interval: Duration,
+    /// How long what is known may be told while the database does not answer.
+    pub stale_if_error: Duration,
+}
+
+/// The feed. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Feed(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: FeedConfig,
+    known: RwLock<Known>,
+    /// The latest beginning of a request that waits.
+    wanted: Mutex<Moment>,
+    wake: Notify,
+    /// Changes with every answer, and when it turns out that there is none.
+    told: watch::Sender<u64>,
+    watchers: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Number of the last answer; 0 before the first.
+    answer: u64,
+    /// When it was asked for.
+    asked_at: Moment,
+    /// The same by the clock on the wall, for people.
+    asked_on: Option<SystemTime>,
+    /// How long after that it may be used.
+    usable: Duration,
+    /// The answer with which anything may have changed.
+    anything: u64,
+    /// The last answer with which each of these changed, as far as that is later.
+    changed: HashMap<Scope, u64>,
+    /// Why the database does not answer, while it does not.
+    outage: Option<String>,
+}
+
+/// What a request is answered from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Current {
+    /// Number of the answer of the database.
+    pub answer: u64,
+    /// Set while the database does not answer: as of when this is.
+    pub as_of: Option<SystemTime>,
+}
+
+/// Changes that every replica can show when they are passed on.
+#[derive(Debug)]
+pub enum Update {
+    /// These, in the order of their versions.
+    Changes(Vec<Published>),
+    /// Anything may have changed.
+    Anything,
+}
+
+/// Keeps the feed asking for as long as it is there.
+#[derive(Debug)]
+pub struct Watching(Feed);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.0.watchers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Feed {
+    /// Starts the task that asks. `updates` gets what has changed, as soon as every replica can show it.
+    #[must_use]
+    pub fn start(config: FeedConfig, lifecycle: &Lifecycle, updates: mpsc::UnboundedSender<Update>) -> Self {
+        let feed = Self(Arc::new(Shared {
+            config,
+            known: RwLock::default(),
+            wanted: Mutex::default(),
+            wake: Notify::new(),
+            told: watch::Sender::default(),
+            watchers: AtomicUsize::new(0),
+        }));
+        let (later, released) = mpsc::unbounded_channel();
+        let asking = feed.clone();
+        lifecycle.supervise("the feed", |stopping| async move {
+            stopping.run_until_cancelled(asking.ask_on(later)).await;
+        });
+        lifecycle.supervise("passing changes on", |stopping| async move {
+            stopping.run_until_cancelled(pass_on(released, updates)).await;
+            // Whoever asks ends first.
+            stopping.cancelled().await;
+        });
+        feed
+    }
+
+    /// What is known to a request that begins now. Waits for the database, if the last answer is too old.
+    pub async fn current(&self) -> Result<Current, AppError> {
+        let begun = Moment::now();
+        if let Some(current) = self.known().usable_at(begun) {
+            return Ok(current);
+        }
+        let mut told = self.0.told.subscribe();
+        loop {
+            // Only after this is it known what is told from now on.
+            told.mark_unchanged();
+            {
+                let known = self.known();
+                if let Some(current) = known.usable_at(begun) {
+                    return Ok(current);
+                }
+                if let Some(cause) = &known.outage {
+                    return known.as_of_then(self.0.config.stale_if_error).ok_or_else(|| unavailable(cause));
+                }
+            }
+            {
+                let mut wanted = self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                *wanted = begun.max(*wanted);
+            }
+            self.0.wake.notify_one();
+            told.changed().await.map_err(|_| unavailable("the feed has ended"))?;
+        }
+    }
+
+    /// Whether something has not changed since an answer, as far as is known.
+    #[must_use]
+    pub fn is_unchanged(&self, scope: Scope, since: u64) -> bool {
+        let known = self.known();
+        known.anything <= since && known.changed.get(&scope).is_none_or(|answer| *answer <= since)
+    }
+
+    /// Goes on asking for as long as the value is kept, so that changes are passed on soon.
+    #[must_use]
+    pub fn watch(&self) -> Watching {
+        self.0.watchers.fetch_add(1, Ordering::Relaxed);
+        self.0.wake.notify_one();
+        Watching(self.clone())
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks whenever somebody wants to know, for ever.
+    async fn ask_on(&self, updates: mpsc::UnboundedSender<(Instant, Update)>) {
+        let mut asking = Asking::default();
+        loop {
+            self.wait_until_wanted().await;
+            let begun = Moment::now();
+            let outcome = tokio::time::timeout(PATIENCE, asking.ask(&self.0.config)).await;
+            let outcome = outcome.unwrap_or_else(|_| Err(db::silence(PATIENCE)));
+            match outcome {
+                Ok(answered) => {
+                    if asking.failing_since.take().is_some() {
+                        tracing::info!("the database answers again");
+                    }
+                    let update = self.note(answered);
+                    // From this moment on, every replica answers from a question that was sent after the commit.
+                    let release = Instant::now() + CommitWait::of(self.0.config.interval).duration();
+                    // Nobody is left to be told when the replica ends.
+                    let _ = updates.send((release, update));
+                }
+                Err(error) => {
+                    asking.connection = None;
+                    let since = *asking.failing_since.get_or_insert(begun);
+                    if since.elapsed() >= PATIENCE {
+                        self.note_outage(&error);
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn wait_until_wanted(&self) {
+        loop {
+            let tick = {
+                let known = self.known();
+                let wanted = *self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                // One that began before the answer was asked for, or soon after, has got it.
+                if known.outage.is_some() || known.usable_at(wanted).is_none() {
+                    return;
+                }
+                let tick = self.0.config.interval.max(SHORTEST_TICK);
+                (self.0.watchers.load(Ordering::Relaxed) > 0).then(|| tick.saturating_sub(known.asked_at.elapsed()))
+            };
+            match tick {
+                Some(Duration::ZERO) => return,
+                // Whichever comes first.
+                Some(pause) => drop(tokio::time::timeout(pause, self.0.wake.notified()).await),
+                None => self.0.wake.notified().await,
+            }
+        }
+    }
+
+    fn note(&self, answered: Answered) -> Update {
+        let update = {
+            let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+            known.note(answered)
+        };
+        self.0.told.send_modify(|told| *told += 1);
+        update
+    }
+
+    fn note_outage(&self, error: &db::Error) {
+        let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.outage.is_none() {
+            tracing::warn!(%error, "the database does not answer; pages that are kept are shown as of when it did");
+        }
+        known.outage = Some(error.to_string());
+        drop(known);
+        self.0.told.send_modify(|told| *told += 1);
+    }
+}
+
+fn unavailable(cause: &str) -> AppError {
+    AppError::Unavailable { what: "The database", cause: cause.to_owned() }
+}
+
+impl Known {
+    /// What a request that began at this moment may be answered from.
+    fn usable_at(&self, begun: Moment) -> Option<Current> {
+        let is_usable = self.answer > 0 && self.asked_at.after(self.usable) >= begun;
+        is_usable.then_some(Current { answer: self.answer, as_of: None })
+    }
+
+    /// What was known when the database still answered, if that is not too long ago.
+    fn as_of_then(&self, longest: Duration) -> Option<Current> {
+        let as_of = self.asked_on.filter(|_| self.asked_at.elapsed() < longest)?;
+        Some(Current { answer: self.answer, as_of: Some(as_of) })
+    }
+
+    fn note(&mut self, answered: Answered) -> Update {
+        self.answer += 1;
+        self.asked_at = answered.asked_at;
+        self.asked_on = Some(answered.asked_on);
+        self.usable = answered.usable;
+        self.outage = None;
+        let mut anything = false;
+        match &answered.answer {
+            Answer::Anything => anything = true,
+            Answer::Changes(changes) => {
+                for change in changes {
+                    // What every page shows.
+                    let Some(board) = change.board else {
+                        anything = true;
+                        break;
+                    };
+                    let scopes = [Some(Scope::Site), Some(Scope::Board(board)), change.thread.map(Scope::Thread)];
+                    self.changed.extend(scopes.into_iter().flatten().map(|scope| (scope, self.answer)));
+                }
+            }
+        }
+        if anything || self.changed.len() > MOST_SCOPES {
+            self.anything = self.answer;
+            self.changed.clear();
+        }
+        match answered.answer {
+            Answer::Changes(changes) if !anything => Update::Changes(changes),
+            _ => Update::Anything,
+        }
+    }
+}
+
+/// The side of the feed that talks to the database.
+#[derive(Debug, Default)]
+struct Asking {
+    connection: Option<db::feed::Feed>,
+    last_asked: Moment,
+    /// When the first of the attempts began that have failed since the last answer.
+    failing_since: Option<Moment>,
+    neighbours_seen: Moment,
+    /// How long after a commit the least patient replica answers.
+    shortest_commit_wait: Duration,
+}
+
+/// An answer, and when it was asked for.
+#[derive(Debug)]
+struct Answered {
+    asked_at: Moment,
+    asked_on: SystemTime,
+    usable: Duration,
+    answer: Answer,
+}
+
+impl Asking {
+    async fn ask(&mut self, config: &FeedConfig) -> Result<Answered, db::Error> {
+        let connection = if let Some(connection) = &mut self.connection {
+            connection
+        } else {
+            self.neighbours_seen = Moment::default();
+            let name = application_name(config.interval);
+            self.connection.insert(db::feed::Feed::open(&config.database, &name).await?)
+        };
+        if self.neighbours_seen.elapsed() >= NEIGHBOURS {
+            self.neighbours_seen = Moment::now();
+            // A replica of another release, or with another setting, may answer sooner than this one counts on.
+            self.shortest_commit_wait = connection.shortest_commit_wait().await?.unwrap_or_default();
+        }
+        if self.last_asked.elapsed() >= LONGEST_GAP {
+            connection.forget();
+        }
+        let (asked_at, asked_on) = (Moment::now(), SystemTime::now());
+        let answer = connection.ask().await?;
+        self.last_asked = asked_at;
+        Ok(Answered { asked_at, asked_on, usable: config.interval.min(self.shortest_commit_wait), answer })
+    }
+}
+
+/// Passes on what has changed, each when its time has come.
+async fn pass_on(mut released: mpsc::UnboundedReceiver<(Instant, Update)>, updates: mpsc::UnboundedSender<Update>) {
+    while let Some((release, update)) = released.recv().await {
+        if matches!(&update, Update::Changes(changes) if changes.is_empty()) {
+            continue;
+        }
+        tokio::time::sleep_until(release).await;
+        // Nobody is left to be told when the replica ends.
+        let _ = updates.send(update);
+    }
+}

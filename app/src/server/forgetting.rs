@@ -1,0 +1,22 @@
+//! Now and then a replica removes old rows of the outbox. Any of them may, and several at once.
+
+use std::time::Duration;
+
+use actix_web::web;
+use tokio_util::sync::CancellationToken;
+
+use crate::service::collecting;
+use crate::state::AppState;
+
+/// Rows are kept for an hour, and nothing gets slower by a few more.
+const INTERVAL: Duration = Duration::from_mins(10);
+
+/// Does so until the replica ends.
+pub(super) async fn forget_changes(state: web::Data<AppState>, stopping: CancellationToken) {
+    while stopping.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
+        match collecting::forget_changes(&state.pool).await {
+            Ok(rows) => tracing::debug!(rows, "old changes forgotten"),
+            Err(error) => tracing::warn!(%error, "old changes stay until the next time"),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `GET /{board}/events`, `/{board}/res/{no}/events`: server-sent events (HTML standard, section 9.2).
+//!
+//! The only answers without an end. They end when the replica is about to: a browser comes back by itself, to another
+//! replica, and says how far it had got.
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::http::header::HeaderName;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::api::cors;
+use super::http::caching::CachePolicy;
+use super::http::client_address;
+use super::http::negotiation::header;
+use super::lookup::{self, no_thread, thread_no};
+use crate::db::changes::Position;
+use crate::db::versions::Scope;
+use crate::domain::Refusal;
+use crate::error::AppError;
+use crate::live::Stream;
+use crate::state::AppState;
+
+/// Nothing in between may take a stream for dead that has nothing to tell; proxies wait for a minute.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+/// A comment, which clients pass over.
+const NOTHING_NEW: &[u8] = b":\n\n";
+/// After how many milliseconds a client comes back. When a replica ends, all of its clients do; so each is told another
+/// time.
+const RETRY: std::ops::Range<u16> = 2000..6000;
+
+type State = web::Data<AppState>;
+type Answer = Result<HttpResponse, AppError>;
+
+/// Where a stream is to go on.
+#[derive(Debug, Deserialize)]
+pub(crate) struct EventsQuery {
+    #[serde(default)]
+    after: String,
+}
+
+pub(crate) async fn of_board(
+    request: HttpRequest,
+    state: State,
+    slug: web::Path<String>,
+    query: web::Query<EventsQuery>,
+) -> Answer {
+    let found = lookup::board(&state, &slug).await?;
+    answer(&request, &state, Scope::Board(found.id), &slug, &query).await?.ok_or_else(|| lookup::no_board(&slug))
+}
+
+pub(crate) async fn of_thread(
+    request: HttpRequest,
+    state: State,
+    path: web::Path<(String, String)>,
+    query: web::Query<EventsQuery>,
+) -> Answer {
+    let (slug, number) = path.into_inner();
+    let no = thread_no(&number)?;
+    lookup::thread(&state, &slug, no).await?.ok_or_else(|| no_thread(no))?;
+    answer(&request, &state, Scope::Thread(no), &slug, &query).await?.ok_or_else(|| no_thread(no))
+}
+
+async fn answer(
+    request: &HttpRequest,
+    state: &State,
+    scope: Scope,
+    slug: &str,
+    query: &EventsQuery,
+) -> Result<Option<HttpResponse>, AppError> {
+    let after = position(request, query)?;
+    let mut answer = HttpResponse::Ok();
+    answer
+        .content_type("text/event-stream")
+        .insert_header(CachePolicy::Never.header())
+        // For proxies that speak nginx, to pass on every event at once.
+        .insert_header(("X-Accel-Buffering", "no"));
+    if request.method() == Method::HEAD {
+        return Ok(Some(cors::open(answer.finish())));
+    }
+    let address = client_address::of(request, &state.config.trusted_proxies);
+    let Some(stream) = state.streams.open(scope, slug, address, after).await? else { return Ok(None) };
+    let sending = Sending { stream, draining: state.lifecycle.draining().clone(), begun: false };
+    Ok(Some(cors::open(answer.streaming(unfold(sending, Sending::next)))))
+}
+
+/// As the browser says when it comes back, else as the address says.
+fn position(request: &HttpRequest, query: &EventsQuery) -> Result<Option<Position>, Refusal> {
+    let last = header(request, HeaderName::from_static("last-event-id"));
+    match [last, &query.after].into_iter().find(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|()| Refusal::BadPosition),
+    }
+}
+
+/// A stream that is being sent.
+struct Sending {
+    stream: Stream,
+    draining: CancellationToken,
+    begun: bool,
+}
+
+impl Sending {
+    async fn next(mut self) -> Option<(Result<Bytes, AppError>, Self)> {
+        if !self.begun {
+            self.begun = true;
+            let retry = RETRY.start + random() % (RETRY.end - RETRY.start);
+            return Some((Ok(format!("retry: {retry}\n\n").into()), self));
+        }
+        let text = tokio::select! {
+            biased;
+            () = self.draining.cancelled() => return None,
+            text = self.stream.next() => text,
+            () = tokio::time::sleep(HEARTBEAT) => Ok(Some(Bytes::from_static(NOTHING_NEW))),
+        };
+        match text {
+            Ok(text) => Some((Ok(text?), self)),
+            Err(error) => {
+                // It ends as if the replica did, and the client comes back to what it has missed.
+                tracing::warn!(%error, "an event stream ends");
+                None
+            }
+        }
+    }
+}
+
+fn random() -> u16 {
+    let mut bytes = [0; 2];
+    // Without randomness all come back at the same time, which is not worth an error.
+    let _ = getrandom::fill(&mut bytes);
+    u16::from_ne_bytes(bytes)
+}
