@@ -28,10 +28,8 @@ use crate::{
 
 /// Where everything is posted.
 pub(crate) const SLUG: &str = "b";
-/// On what a pod shows while it does not reach Postgres: as it was then, and not how it is.
-pub(crate) const AS_OF: &str = "X-As-Of";
-/// A pod needs a moment to reach Postgres again.
-const AS_OF_LIMIT: Duration = Duration::from_mins(1);
+/// Far longer than a pod needs to reach Postgres again.
+const OLDER_LIMIT: Duration = Duration::from_mins(1);
 /// Requests at a time when much is read.
 const LANES: usize = 8;
 /// More than this of what is wrong helps nobody.
@@ -162,11 +160,10 @@ impl Board {
         let (mut client, start) = (self.at(pod), Instant::now());
         loop {
             let answer = client.must(ask, StatusCode::OK).await?;
-            let as_of = answer.header(AS_OF);
-            if as_of.is_empty() {
+            if !answer.is_older() {
                 return Ok(answer);
             }
-            ensure!(start.elapsed() < AS_OF_LIMIT, "{} still shows {} as of {as_of}", pod.name, ask.path);
+            ensure!(start.elapsed() < OLDER_LIMIT, "{} still shows {} as it was", pod.name, ask.path);
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::{
-    board::{AS_OF, Board, SLUG, accepted, thread_path},
+    board::{Board, SLUG, accepted, thread_path},
     client::{Ask, Client, Failure, told},
     kubectl::LIMIT,
     ledger::{Hash, hash, number, posts},
@@ -305,8 +305,7 @@ async fn keep_reading(shared: Arc<Shared>, reader: usize) -> Result<Done> {
         let thread = shared.thread(turn / 8)?;
         let there = |answer: &Answer, what: &str| {
             ensure!(answer.status == StatusCode::OK && !answer.body.is_empty(), "this is no {what}");
-            let as_of = answer.header(AS_OF);
-            ensure!(as_of.is_empty() || shared.tolerance != Tolerance::Nothing, "this {what} is as of {as_of}");
+            ensure!(!answer.is_older() || shared.tolerance != Tolerance::Nothing, "this is a {what} of before");
             Ok(())
         };
         let read = match (turn % 8, &picture) {
@@ -318,8 +317,7 @@ async fn keep_reading(shared: Arc<Shared>, reader: usize) -> Result<Done> {
                     let document: Value = answer.json()?;
                     let shown: BTreeSet<i64> = posts(&document).iter().map(number).collect();
                     let missing: Vec<&i64> = before.difference(&shown).collect();
-                    let promised = answer.header(AS_OF).is_empty();
-                    ensure!(missing.is_empty() || !promised, "stale: {missing:?} had been acknowledged before");
+                    ensure!(missing.is_empty() || answer.is_older(), "stale: {missing:?} had been acknowledged before");
                     Ok(document)
                 });
                 let document = read.await;

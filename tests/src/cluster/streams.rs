@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    board::{AS_OF, Board, SLUG, thread_path},
+    board::{Board, SLUG, thread_path},
     client::{Ask, Client, Failure, Opened, told},
     kubectl::LIMIT,
     ledger::{number, posts},
@@ -362,10 +362,7 @@ impl Reader {
         if answer.status == StatusCode::OK
             && let Ok(document) = answer.json()
         {
-            if !answer.header(AS_OF).is_empty() {
-                return Ok(None);
-            }
-            return Ok(Some(posts(&document).iter().map(number).collect()));
+            return Ok((!answer.is_older()).then(|| posts(&document).iter().map(number).collect()));
         }
         if answer.expect_polite_refusal(JSON).is_ok() {
             self.told.refused += 1;
