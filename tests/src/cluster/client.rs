@@ -43,8 +43,8 @@ pub(crate) struct Ask {
     pub(crate) path: String,
     pub(crate) accept: &'static str,
     body: Option<Bytes>,
-    /// Where an event stream is to continue.
-    position: Option<String>,
+    /// Where an event stream is to continue; empty for from now on.
+    position: String,
 }
 
 impl Ask {
@@ -60,9 +60,9 @@ impl Ask {
         Self::get(path, PICTURE)
     }
 
-    /// An event stream, from the beginning or from a position that one has told.
-    pub(crate) fn events(path: &str, position: Option<&str>) -> Self {
-        Self { position: position.map(str::to_owned), ..Self::get(path, EVENTS) }
+    /// An event stream, from a position that one has told, or, if that is empty, from now on.
+    pub(crate) fn events(path: &str, position: &str) -> Self {
+        Self { position: position.to_owned(), ..Self::get(path, EVENTS) }
     }
 
     /// A form, as a browser writes it.
@@ -72,7 +72,7 @@ impl Ask {
     }
 
     fn get(path: &str, accept: &'static str) -> Self {
-        Self { method: Method::GET, path: path.to_owned(), accept, body: None, position: None }
+        Self { method: Method::GET, path: path.to_owned(), accept, body: None, position: String::new() }
     }
 }
 
@@ -262,8 +262,8 @@ impl Client {
         let path = format!("{}{}", self.prefix, ask.path);
         let mut request = Request::builder().method(&ask.method).uri(&path);
         request = request.header(header::HOST, &self.host).header(header::ACCEPT, ask.accept);
-        if let Some(position) = &ask.position {
-            request = request.header("Last-Event-ID", position);
+        if !ask.position.is_empty() {
+            request = request.header("Last-Event-ID", &ask.position);
         }
         if ask.body.is_some() {
             request = request.header(header::ORIGIN, format!("http://{}", self.host));

@@ -13,7 +13,6 @@ mod ledger;
 mod load;
 mod logs;
 mod report;
-mod sse;
 mod steps;
 mod streams;
 

@@ -25,9 +25,11 @@ use super::{
     client::{Ask, Client, Failure, Opened, told},
     kubectl::LIMIT,
     ledger::{number, posts},
-    sse::{Block, Parser},
 };
-use crate::http::JSON;
+use crate::{
+    events::{Event, Parser},
+    http::JSON,
+};
 
 /// Readers of the whole board.
 const OF_BOARD: usize = 10;
@@ -67,8 +69,8 @@ struct Reader {
     client: Client,
     /// Since when nobody posts any more.
     stopped: watch::Receiver<Option<Instant>>,
-    position: Option<String>,
-    retry: Duration,
+    /// Knows the position to continue from.
+    parser: Parser,
     posts: BTreeSet<i64>,
     told: Told,
 }
@@ -88,9 +90,9 @@ pub(crate) struct Told {
     served_by: BTreeSet<String>,
 }
 
-/// The data of an event, as far as it is looked at.
+/// What an event says, as far as it is looked at.
 #[derive(Debug, Deserialize)]
-struct Event {
+struct Change {
     thread: i64,
     #[serde(default)]
     posted: Vec<i64>,
@@ -116,8 +118,7 @@ impl Streams {
                 shared: Arc::clone(&shared),
                 thread,
                 stopped: stopped.clone(),
-                position: None,
-                retry: RETRY,
+                parser: Parser::default(),
                 posts: BTreeSet::new(),
                 told: Told { streams: 1, ..Told::default() },
             };
@@ -235,14 +236,15 @@ impl Reader {
 
     /// Opens the stream and follows it to its end; answers how long to wait before it is opened again.
     async fn follow(&mut self) -> Duration {
-        let ask = Ask::events(&self.path(), self.position.as_deref());
+        self.parser.reconnect();
+        let ask = Ask::events(&self.path(), &self.parser.last_id);
         let at = Utc::now();
         match self.client.open(&ask).await {
             Ok(Opened::Stream { body, served_by }) => {
                 self.told.opened += 1;
                 self.told.served_by.insert(served_by);
                 self.listen(body).await;
-                self.retry
+                self.retry()
             }
             Ok(Opened::Other(answer)) => {
                 if answer.expect_polite_refusal(JSON).is_ok() {
@@ -250,18 +252,18 @@ impl Reader {
                 } else {
                     self.told.failed.push(self.client.judged(at, &ask, &told(&answer)));
                 }
-                answer.header("Retry-After").parse().map_or(self.retry, Duration::from_secs)
+                answer.header("Retry-After").parse().map_or(self.retry(), Duration::from_secs)
             }
             Err(failure) => {
                 self.told.failed.push(failure);
-                self.retry
+                self.retry()
             }
         }
     }
 
     /// Reads until the stream ends, in good order or not, or until there is nothing more to wait for.
     async fn listen(&mut self, mut body: Incoming) {
-        let (mut parser, mut stopped) = (Parser::default(), self.stopped.clone());
+        let mut stopped = self.stopped.clone();
         loop {
             let since = *stopped.borrow_and_update();
             let giving_up = async {
@@ -273,9 +275,7 @@ impl Reader {
             tokio::select! {
                 frame = body.frame() => {
                     let Some(Ok(frame)) = frame else { return };
-                    for block in parser.feed(frame.data_ref().map_or(&[], |data| data)) {
-                        self.take(block).await;
-                    }
+                    self.take(frame.data_ref().map_or(&[], |data| data)).await;
                 }
                 // Everything may have been told already.
                 _ = stopped.changed(), if since.is_none() => {}
@@ -287,28 +287,26 @@ impl Reader {
         }
     }
 
-    async fn take(&mut self, block: Block) {
-        if let Some(milliseconds) = block.retry {
-            self.retry = Duration::from_millis(milliseconds);
-        }
-        match (block.event.as_str(), block.data) {
-            ("reload", _) => {
-                self.told.reloads += 1;
-                self.load_anew().await;
+    async fn take(&mut self, bytes: &[u8]) {
+        let knew_position = !self.parser.last_id.is_empty();
+        for Event { kind, data, .. } in self.parser.read(bytes) {
+            match (kind.as_str(), serde_json::from_str(&data)) {
+                ("reload", _) => {
+                    self.told.reloads += 1;
+                    self.load_anew().await;
+                }
+                ("message", Ok(Change { thread, posted })) => self.hear(thread, posted).await,
+                _ => self.told.wrong.push(format!("{}: {kind:?} with {data}", self.path())),
             }
-            (_, None) => {}
-            (event, Some(data)) => match serde_json::from_str::<Event>(&data) {
-                Ok(Event { thread, posted }) if event.is_empty() => self.hear(thread, posted).await,
-                _ => self.told.wrong.push(format!("{}: {event:?} with {data}", self.path())),
-            },
         }
-        // What it stands for has been taken in.
-        if let Some(id) = block.id {
-            if self.position.is_none() {
-                self.shared.ready.add_permits(1);
-            }
-            self.position = Some(id);
+        if !knew_position && !self.parser.last_id.is_empty() {
+            self.shared.ready.add_permits(1);
         }
+    }
+
+    /// How long a reader waits before it comes back.
+    fn retry(&self) -> Duration {
+        self.parser.retry.unwrap_or(RETRY)
     }
 
     async fn hear(&mut self, thread: i64, posted: Vec<i64>) {
@@ -350,7 +348,7 @@ impl Reader {
                     Ok(None) => {}
                     Err(failure) => self.told.failed.push(failure),
                 }
-                tokio::time::sleep(self.retry).await;
+                tokio::time::sleep(self.retry()).await;
             }
         }
     }
