@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // layOut writes the files of the web pods as their volume lays them out, below a folder.
@@ -173,6 +174,121 @@ func TestDeletedPicturesAreGoneWithinAMinute(t *testing.T) {
 	}
 	if total >= 60 {
 		t.Errorf("it may be shown for %d seconds", total)
+	}
+}
+
+// Whatever an event stream passes on its way waits for longer than a replica is silent, and has room for it.
+func TestEventStreamsLast(t *testing.T) {
+	// A replica says something this often.
+	const heartbeat = 20
+	seconds := func(t *testing.T, who, text string) {
+		t.Helper()
+		number, err := strconv.Atoi(strings.TrimSuffix(text, "s"))
+		if err != nil || number <= 2*heartbeat {
+			t.Errorf("%s waits for %q, and one heartbeat may be lost", who, text)
+		}
+	}
+	for _, c := range []struct{ name, annotation string }{
+		{"default", "nginx.org/proxy-read-timeout"},
+		{"f5", "nginx.org/proxy-read-timeout"},
+		{"ingress-nginx", "nginx.ingress.kubernetes.io/proxy-read-timeout"},
+	} {
+		objects, r := rendered(t, c.name)
+		ingress, err := find[*networkingv1.Ingress](objects, "Ingress", r.fullname())
+		if err != nil {
+			t.Fatal(err)
+		}
+		seconds(t, c.name, ingress.Annotations[c.annotation])
+	}
+
+	objects, r := rendered(t, "default")
+	configuration, err := find[*corev1.ConfigMap](objects, "ConfigMap", r.fullname()+"-web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := configuration.Data["nginx.conf"]
+	match := regexp.MustCompile(`(?s)location ~ (\S*events\S*) \{(.*?)\n\s*\}`).FindStringSubmatch(text)
+	if match == nil {
+		t.Fatal("web has no location for event streams")
+	}
+	location, err := regexp.Compile(match[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, wanted := range map[string]bool{
+		"/b/events": true, "/b/res/17/events": true, "/a1/res/2147483647/events": true,
+		"/events": false, "/b/res/events": false, "/b/res/17.html": false, "/b/events/": false, "/b/src/events.jpg": false, "/b/res/x/events": false,
+	} {
+		if location.MatchString(path) != wanted {
+			t.Errorf("%s: %s is taken for an event stream: %t", match[1], path, !wanted)
+		}
+	}
+	for _, directive := range []string{"proxy_buffering off;", "proxy_pass_header X-Accel-Buffering;", "proxy_next_upstream error timeout http_503;"} {
+		if !strings.Contains(match[2], directive) {
+			t.Errorf("no %q for event streams", directive)
+		}
+	}
+	// One header that is set here would take the place of all that are set for everything.
+	if strings.Contains(match[2], "proxy_set_header") {
+		t.Error("event streams have headers of their own")
+	}
+	timeout := regexp.MustCompile(`proxy_read_timeout (\S+);`).FindStringSubmatch(match[2])
+	if timeout == nil {
+		t.Fatal("no proxy_read_timeout for event streams")
+	}
+	seconds(t, "web", timeout[1])
+
+	number := func(directive string) int {
+		match := regexp.MustCompile(`(?m)^\s*` + directive + ` (\d+)s?;`).FindStringSubmatch(text)
+		if match == nil {
+			t.Fatalf("no %s", directive)
+		}
+		number, _ := strconv.Atoi(match[1])
+		return number
+	}
+	// Two for each of as many as a replica holds, and some for everybody else.
+	if connections, files := number("worker_connections"), number("worker_rlimit_nofile"); connections < 2*10000+4096 || files < connections {
+		t.Errorf("%d connections, %d files", connections, files)
+	}
+	// A pod of web ends in good order before it is killed.
+	deployment, err := find[*appsv1.Deployment](objects, "Deployment", r.fullname()+"-web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := deployment.Spec.Template.Spec
+	sleep := pod.Containers[0].Lifecycle.PreStop.Sleep.Seconds
+	if end := sleep + int64(number("worker_shutdown_timeout")); end >= *pod.TerminationGracePeriodSeconds {
+		t.Errorf("streams are open for %d seconds, and the pod is killed after %d", end, *pod.TerminationGracePeriodSeconds)
+	}
+}
+
+// Gateways that limit the time of an answer do so for everything but event streams.
+func TestTheRouteOfEventStreams(t *testing.T) {
+	objects, r := rendered(t, "httproute")
+	route, err := find[*gatewayv1.HTTPRoute](objects, "HTTPRoute", r.fullname())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlimited := 0
+	for _, rule := range route.Spec.Rules {
+		streams := false
+		for _, match := range rule.Matches {
+			for _, header := range match.Headers {
+				streams = streams || header.Name == "Accept" && header.Value == "text/event-stream"
+			}
+		}
+		if limited := rule.Timeouts == nil || rule.Timeouts.Request == nil || *rule.Timeouts.Request != "0s"; limited == streams {
+			t.Errorf("%v is limited: %t", rule.Matches, limited)
+		}
+		if streams {
+			unlimited++
+			if len(rule.BackendRefs) != 1 || string(rule.BackendRefs[0].Name) != r.fullname()+"-app" {
+				t.Errorf("streams go to %v", rule.BackendRefs)
+			}
+		}
+	}
+	if unlimited != 1 {
+		t.Errorf("%d rules for event streams", unlimited)
 	}
 }
 

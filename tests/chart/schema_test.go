@@ -122,6 +122,15 @@ func TestSchemaRefuses(t *testing.T) {
 		{`metrics.serviceMonitor.labels={"app.kubernetes.io/name":"other"}`, `invalid propertyName 'app.kubernetes.io/name'`},
 		{`metrics.prometheusRule.labels={"app.kubernetes.io/instance":"other"}`, `invalid propertyName 'app.kubernetes.io/instance'`},
 		{`metrics.dashboard.labels={"app.kubernetes.io/component":"other"}`, `invalid propertyName 'app.kubernetes.io/component'`},
+		{`app.feedInterval=20`, `at '/app/feedInterval': got number, want string`},
+		{`app.feedInterval="20"`, `at '/app/feedInterval': '20' does not match pattern`},
+		{`app.feedInterval="2s"`, `at '/app/feedInterval': '2s' does not match pattern`},
+		{`app.feedInterval=null`, `at '/app': missing property 'feedInterval'`},
+		{`app.staleIfError="ten minutes"`, `at '/app/staleIfError': 'ten minutes' does not match pattern`},
+		{`app.streams=10000`, `at '/app/streams': got number, want object`},
+		{`app.streams.max=-1`, `at '/app/streams/max': minimum: got -1, want 0`},
+		{`app.streams.perAddress="50"`, `at '/app/streams/perAddress': got string, want integer`},
+		{`app.streams.perVisitor=50`, `at '/app/streams': additional properties 'perVisitor' not allowed`},
 		{`gc.grace="a day"`, `at '/gc/grace': 'a day' does not match pattern`},
 	} {
 		t.Run(c.value, func(t *testing.T) {
@@ -191,6 +200,7 @@ var contradictions = map[string][]contradiction{
 		{"alerts about nothing", []string{`metrics.prometheusRule.enabled=true`}, `metrics.prometheusRule.enabled without metrics.serviceMonitor.enabled`},
 		{"too little memory", []string{`app.resources.limits.memory="256Mi"`}, `app.resources.limits.memory=256Mi is too little:`},
 		{"too many cores for it", []string{`app.resources.limits.cpu="4"`}, `170 for each of 4 cores that decode`},
+		{"too many streams for it", []string{`app.streams.max=30000`}, `295 for app.streams.max`},
 		{"too large posts for it", []string{`limits={"files":20,"fileSize":"32MiB"}`}, `and 128 for everything else are`},
 	},
 }
@@ -200,13 +210,16 @@ func TestNoContradiction(t *testing.T) {
 	for _, c := range [][]string{
 		{`ingress.host="*.example.org"`, `publicUrl="https://board.example.org"`},
 		{`metrics.serviceMonitor.enabled=true`, `metrics.prometheusRule.enabled=true`},
-		// 96 for uploads, 170 for each of two cores, 128 for the rest.
-		{`app.resources.limits.memory="564Mi"`},
+		// 96 for uploads, 170 for each of two cores, 99 for streams, 128 for the rest.
+		{`app.resources.limits.memory="663Mi"`},
+		{`app.resources.limits.memory="574Mi"`, `app.streams.max=1000`},
 		{`app.resources.limits={"cpu":"4","memory":"1Gi"}`},
 		{`app.resources.limits={"cpu":null,"memory":"300Mi"}`},
 		{`app.resources=null`},
 		{`app.drainDelaySeconds=23`},
 		{`app.drainDelaySeconds=0`, `app.shutdownTimeoutSeconds=2`},
+		{`app.feedInterval="0"`, `app.staleIfError="0"`, `app.streams={"max":0,"perAddress":0}`},
+		{`app.feedInterval="1s"`, `app.staleIfError="1h"`, `app.streams={"max":10,"perAddress":1000000}`},
 		{`gc.schedule="@daily"`},
 		{`gc.schedule="*/5 0-6 1,15 * MON-FRI"`},
 		{`fullnameOverride="b"`, `nameOverride="a-1"`},

@@ -119,6 +119,8 @@ func TestTextsArriveAsTheyAre(t *testing.T) {
 	for name, wanted := range map[string]string{
 		"TRIPTYCH_TITLE": title, "TRIPTYCH_TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8", "TRIPTYCH_PUBLIC_URL": "https://board.example.org",
 		"TRIPTYCH_MAX_FILES": "4", "TRIPTYCH_MAX_FILE_SIZE": "8MiB",
+		"TRIPTYCH_FEED_INTERVAL": "20ms", "TRIPTYCH_STALE_IF_ERROR": "10m",
+		"TRIPTYCH_MAX_STREAMS": "10000", "TRIPTYCH_MAX_STREAMS_PER_ADDRESS": "50",
 	} {
 		if got[name] != wanted {
 			t.Errorf("%s is %q, not %q", name, got[name], wanted)
@@ -134,6 +136,27 @@ func TestTextsArriveAsTheyAre(t *testing.T) {
 	}
 	if !reflect.DeepEqual(arrived, boards) {
 		t.Errorf("the boards arrive as %v", arrived)
+	}
+}
+
+// What is set about freshness and event streams reaches the replicas.
+func TestFeedAndStreamsReachTheEnvironment(t *testing.T) {
+	objects, r := rendered(t, "everything")
+	deployment, err := find[*appsv1.Deployment](objects, "Deployment", r.fullname()+"-app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, variable := range deployment.Spec.Template.Spec.Containers[0].Env {
+		got[variable.Name] = variable.Value
+	}
+	for name, wanted := range map[string]string{
+		"TRIPTYCH_FEED_INTERVAL": "0", "TRIPTYCH_STALE_IF_ERROR": "1h",
+		"TRIPTYCH_MAX_STREAMS": "20000", "TRIPTYCH_MAX_STREAMS_PER_ADDRESS": "2000",
+	} {
+		if got[name] != wanted {
+			t.Errorf("%s is %q, not %q", name, got[name], wanted)
+		}
 	}
 }
 

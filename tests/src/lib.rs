@@ -10,6 +10,7 @@ pub mod account;
 pub mod asked_to_stop;
 pub mod bench;
 pub mod cluster;
+pub mod events;
 pub mod fill;
 pub mod http;
 pub mod nginx;

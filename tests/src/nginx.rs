@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit};
 
 use crate::{
     account::{self, Account},
@@ -30,6 +30,8 @@ const ERRORS: [(&str, &str); 3] = [
 const KEEPALIVE_MIN_TIMEOUT: [u32; 3] = [1, 27, 4];
 /// How much of the pictures it keeps.
 const CACHE_SIZE: &str = "1g";
+/// As many files as a worker opens at the most, as in the chart.
+const OPEN_FILES: u64 = 32_768;
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// What differs between one nginx and another.
@@ -47,6 +49,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How many bodies one address may be sending at a time.
     pub bodies_per_address: u16,
+    /// How long a worker that is to end waits for its requests, event streams among them, in whole seconds.
+    pub shutdown_timeout: Duration,
 }
 
 impl Settings {
@@ -60,6 +64,7 @@ impl Settings {
             picture_validity: Duration::from_secs(30),
             body_timeout: Duration::from_secs(15),
             bodies_per_address: 100,
+            shutdown_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -199,6 +204,8 @@ impl Nginx {
         let path = |name: &str| self.path(name).display().to_string();
         let values = [
             ("WORKERS", "auto".to_owned()),
+            ("OPEN_FILES", open_files().to_string()),
+            ("SHUTDOWN_TIMEOUT", seconds(settings.shutdown_timeout)),
             ("LISTEN", settings.listen.clone()),
             ("REPLICAS", replicas.join("\n        ")),
             ("MAX_BODY", settings.max_body.to_string()),
@@ -276,6 +283,11 @@ impl Nginx {
         let tails = ["error.log", "output.log"].map(|name| log_tail(&self.path(name)));
         tails.join("\n")
     }
+}
+
+/// As many as nginx may open here: asked for more it would get none but what everybody has.
+fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES))
 }
 
 /// A time as nginx writes it.

@@ -57,6 +57,14 @@
   value: {{ .Values.limits.fileSize | quote }}
 - name: TRIPTYCH_UPLOAD_MEMORY
   value: {{ include "triptych.uploadMemoryMiB" . }}MiB
+- name: TRIPTYCH_FEED_INTERVAL
+  value: {{ .Values.app.feedInterval | quote }}
+- name: TRIPTYCH_STALE_IF_ERROR
+  value: {{ .Values.app.staleIfError | quote }}
+- name: TRIPTYCH_MAX_STREAMS
+  value: {{ int .Values.app.streams.max | quote }}
+- name: TRIPTYCH_MAX_STREAMS_PER_ADDRESS
+  value: {{ int .Values.app.streams.perAddress | quote }}
 - name: TRIPTYCH_DRAIN_DELAY
   value: {{ printf "%ds" (int .Values.app.drainDelaySeconds) }}
 - name: TRIPTYCH_SHUTDOWN_TIMEOUT

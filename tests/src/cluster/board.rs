@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -27,6 +28,8 @@ use crate::{
 
 /// Where everything is posted.
 pub(crate) const SLUG: &str = "b";
+/// Far longer than a pod needs to reach Postgres again.
+const OLDER_LIMIT: Duration = Duration::from_mins(1);
 /// Requests at a time when much is read.
 const LANES: usize = 8;
 /// More than this of what is wrong helps nobody.
@@ -119,8 +122,7 @@ impl Board {
         let asked = pods.iter().flat_map(|pod| threads.iter().map(move |thread| (pod, *thread)));
         let compared: Vec<(String, Compared)> = stream::iter(asked)
             .map(|(pod, thread)| async move {
-                let ask = Ask::json(&thread_path(thread, "json"));
-                let answer = self.at(pod).must(&ask, StatusCode::OK).await?;
+                let answer = self.as_it_is(pod, &Ask::json(&thread_path(thread, "json"))).await?;
                 ensure!(answer.header("X-Served-By") == pod.name, "not {} has answered", pod.name);
                 anyhow::Ok((pod.name.clone(), self.ledger.compare(thread, &answer.json()?)))
             })
@@ -151,6 +153,19 @@ impl Board {
         wrong.truncate(MOST_WRONG);
         ensure!(wrong.is_empty(), "{all} things are wrong:\n  {}", wrong.join("\n  "));
         Ok(verified)
+    }
+
+    /// What a pod shows once it reaches Postgres.
+    async fn as_it_is(&self, pod: &Pod, ask: &Ask) -> Result<Answer> {
+        let (mut client, start) = (self.at(pod), Instant::now());
+        loop {
+            let answer = client.must(ask, StatusCode::OK).await?;
+            if !answer.is_older() {
+                return Ok(answer);
+            }
+            ensure!(start.elapsed() < OLDER_LIMIT, "{} still shows {} as it was", pod.name, ask.path);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Fetches pictures one after the other; answers what is wrong with them.

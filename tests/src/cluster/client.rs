@@ -33,6 +33,9 @@ const BOUNDARY: &str = "----triptych-cluster-boundary";
 /// What a browser asks for in place of a picture.
 pub(crate) const PICTURE: &str = "image/avif,image/webp,image/png,image/*;q=0.8,*/*;q=0.5";
 
+/// What a browser asks for to be told of events.
+const EVENTS: &str = "text/event-stream";
+
 /// A request that can be sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
@@ -40,6 +43,8 @@ pub(crate) struct Ask {
     pub(crate) path: String,
     pub(crate) accept: &'static str,
     body: Option<Bytes>,
+    /// Where an event stream is to continue; empty for from now on.
+    position: String,
 }
 
 impl Ask {
@@ -55,14 +60,19 @@ impl Ask {
         Self::get(path, PICTURE)
     }
 
+    /// An event stream, from a position that one has told, or, if that is empty, from now on.
+    pub(crate) fn events(path: &str, position: &str) -> Self {
+        Self { position: position.to_owned(), ..Self::get(path, EVENTS) }
+    }
+
     /// A form, as a browser writes it.
     pub(crate) fn form(path: &str, accept: &'static str, fields: &[(&str, &str)], pictures: &[&Picture]) -> Self {
         let body = multipart(fields, pictures);
-        Self { method: Method::POST, path: path.to_owned(), accept, body: Some(body) }
+        Self { method: Method::POST, body: Some(body), ..Self::get(path, accept) }
     }
 
     fn get(path: &str, accept: &'static str) -> Self {
-        Self { method: Method::GET, path: path.to_owned(), accept, body: None }
+        Self { method: Method::GET, path: path.to_owned(), accept, body: None, position: String::new() }
     }
 }
 
@@ -110,6 +120,13 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// An answer whose body is given out as it comes, or any other.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    Stream { body: Incoming, served_by: String },
+    Other(Answer),
+}
 
 type Sender = SendRequest<Full<Bytes>>;
 
@@ -185,6 +202,27 @@ impl Client {
         Ok(answer.into_body())
     }
 
+    /// Asks for an event stream on a connection of its own.
+    pub(crate) async fn open(&mut self, ask: &Ask) -> Result<Opened, Failure> {
+        let (at, after) = (Utc::now(), self.served_by.clone());
+        let opening = async {
+            let request = self.request(ask)?;
+            let mut sender = self.connect().await?;
+            let answer = sender.send_request(request).await.context("the new connection ended under the request")?;
+            let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            if answer.status() != StatusCode::OK || !header(header::CONTENT_TYPE).starts_with(EVENTS) {
+                return Ok(Opened::Other(self.read(sender, answer).await?));
+            }
+            let served_by = header(header::HeaderName::from_static("x-served-by")).to_owned();
+            Ok(Opened::Stream { served_by, body: answer.into_body() })
+        };
+        let opened: Result<Result<Opened>> = tokio::time::timeout(LIMIT, opening).await.context("no answer in time");
+        opened.flatten().map_err(|error| {
+            let (method, path, what) = (ask.method.clone(), ask.path.clone(), format!("{error:#}"));
+            Failure { at, known: Utc::now(), method, path, what, after }
+        })
+    }
+
     async fn attempt(&mut self, ask: &Ask) -> Result<Answer> {
         let mut request = self.request(ask)?;
         if let Some(mut sender) = self.kept.take() {
@@ -224,6 +262,9 @@ impl Client {
         let path = format!("{}{}", self.prefix, ask.path);
         let mut request = Request::builder().method(&ask.method).uri(&path);
         request = request.header(header::HOST, &self.host).header(header::ACCEPT, ask.accept);
+        if !ask.position.is_empty() {
+            request = request.header("Last-Event-ID", &ask.position);
+        }
         if ask.body.is_some() {
             request = request.header(header::ORIGIN, format!("http://{}", self.host));
             request = request.header(header::CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}"));

@@ -1,4 +1,5 @@
-//! Visitors who post and read all the time, each on one connection, and never repeat anything.
+//! Visitors who post and read all the time, each on one connection, and never repeat anything; and readers of event
+//! streams.
 //!
 //! What they may be refused is the step's to say; what they got is in the books and in a [`Summary`].
 
@@ -23,6 +24,7 @@ use super::{
     client::{Ask, Client, Failure, told},
     kubectl::LIMIT,
     ledger::{Hash, hash, number, posts},
+    streams::{Streams, Told},
 };
 use crate::http::{Answer, HTML, JSON};
 
@@ -51,6 +53,7 @@ pub(crate) enum Tolerance {
 pub(crate) struct Load {
     shared: Arc<Shared>,
     workers: JoinSet<Result<Done>>,
+    streams: Streams,
     start: Instant,
 }
 
@@ -83,6 +86,7 @@ struct Done {
 #[derive(Debug)]
 pub(crate) struct Summary {
     done: Done,
+    told: Told,
     tolerance: Tolerance,
     took: Duration,
     pub(crate) threads: Vec<i64>,
@@ -98,6 +102,8 @@ impl Load {
         }
         let home = client.must(&Ask::page("/"), StatusCode::OK).await?;
         let style = home.attributes("link[rel=stylesheet]", "href")?.into_iter().next();
+        // Before the first of what they have to be told of.
+        let streams = Streams::open(board, &threads).await?;
         let shared = Arc::new(Shared {
             board: board.clone(),
             step,
@@ -116,7 +122,7 @@ impl Load {
         for reader in 0..READERS {
             workers.spawn(keep_reading(Arc::clone(&shared), reader));
         }
-        Ok(Self { shared, workers, start: Instant::now() })
+        Ok(Self { shared, workers, streams, start: Instant::now() })
     }
 
     /// Waits until so many more posts have been acknowledged, some of them with a picture.
@@ -152,8 +158,10 @@ impl Load {
             all.slowest = all.slowest.max(slowest);
         }
         all.failed.sort_by_key(|failure| failure.at);
+        let took = self.start.elapsed();
+        let told = self.streams.end().await?;
         let Shared { tolerance, threads, .. } = &*self.shared;
-        Ok(Summary { done: all, tolerance: *tolerance, took: self.start.elapsed(), threads: threads.clone() })
+        Ok(Summary { done: all, told, tolerance: *tolerance, took, threads: threads.clone() })
     }
 }
 
@@ -195,7 +203,7 @@ impl Summary {
             failed.len(),
             failed.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
         );
-        Ok(())
+        self.told.judge(self.tolerance == Tolerance::Anything)
     }
 }
 
@@ -207,7 +215,7 @@ impl fmt::Display for Summary {
         if *refused > 0 {
             write!(formatter, ", {refused} refused politely")?;
         }
-        write!(formatter, ", slowest {:.1} s", slowest.as_secs_f64())
+        write!(formatter, ", slowest {:.1} s; {}", slowest.as_secs_f64(), self.told)
     }
 }
 
@@ -286,7 +294,7 @@ async fn keep_posting(shared: Arc<Shared>, poster: usize) -> Result<Done> {
 }
 
 /// Reads pages, documents, pictures and the style sheet in turn. What was acknowledged before a thread was asked for
-/// has to be in it, and a picture has to be the one that was sent.
+/// has to be in it, unless the document says that it is as of a time before, and a picture has to be the one that was sent.
 async fn keep_reading(shared: Arc<Shared>, reader: usize) -> Result<Done> {
     let (mut client, mut done) = (shared.board.visitor(), Done::default());
     let mut picture: Option<(String, String, Option<Hash>)> = None;
@@ -297,6 +305,7 @@ async fn keep_reading(shared: Arc<Shared>, reader: usize) -> Result<Done> {
         let thread = shared.thread(turn / 8)?;
         let there = |answer: &Answer, what: &str| {
             ensure!(answer.status == StatusCode::OK && !answer.body.is_empty(), "this is no {what}");
+            ensure!(!answer.is_older() || shared.tolerance != Tolerance::Nothing, "this is a {what} of before");
             Ok(())
         };
         let read = match (turn % 8, &picture) {
@@ -308,7 +317,7 @@ async fn keep_reading(shared: Arc<Shared>, reader: usize) -> Result<Done> {
                     let document: Value = answer.json()?;
                     let shown: BTreeSet<i64> = posts(&document).iter().map(number).collect();
                     let missing: Vec<&i64> = before.difference(&shown).collect();
-                    ensure!(missing.is_empty(), "stale: {missing:?} had been acknowledged before");
+                    ensure!(missing.is_empty() || answer.is_older(), "stale: {missing:?} had been acknowledged before");
                     Ok(document)
                 });
                 let document = read.await;

@@ -1,5 +1,5 @@
 //! The system test for a cluster: installs the chart in a namespace of its own and does to it what happens to a board
-//! in the years of its life, while people post and read.
+//! in the years of its life, while people post, read, and keep event streams open.
 //!
 //! It drives `kubectl` and `helm` as an operator does and visits the board as a browser does. One file of [`steps`] for
 //! each thing that happens; what went wrong is explained by [`report`]. Nothing here knows which cluster it is.
@@ -14,6 +14,7 @@ mod load;
 mod logs;
 mod report;
 mod steps;
+mod streams;
 
 use std::{
     io::{self, Write as _},

@@ -1,7 +1,7 @@
 //! Stand-ins for replicas, and nginx in front of two of them.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     convert::Infallible,
     fs,
     future::poll_fn,
@@ -12,15 +12,18 @@ use std::{
     },
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     Request, Response,
-    body::{Body as _, Incoming},
+    body::{Body as _, Frame, Incoming},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use triptych_tests::{Nginx, Visitor, nginx::Settings, ports, scratch::Scratch};
 
 /// What a replica says about a picture that it has.
@@ -32,6 +35,19 @@ pub(super) struct Known {
     asked: AtomicUsize,
     failing: AtomicBool,
     deleted: Mutex<HashSet<String>>,
+    /// The names of those that hold as many event streams as they can.
+    full: Mutex<HashSet<&'static str>>,
+    opened: Mutex<VecDeque<Opened>>,
+}
+
+/// An event stream that a stand-in was asked for. Dropping it ends the stream in good order.
+pub(super) struct Opened {
+    /// The stand-in that was asked.
+    pub(super) replica: &'static str,
+    /// What it was asked, as it came.
+    pub(super) request: String,
+    /// What is sent here goes out at once. It is closed when the connection is.
+    pub(super) events: mpsc::UnboundedSender<String>,
 }
 
 impl Known {
@@ -53,6 +69,41 @@ impl Known {
     /// Posts a deleted picture again.
     pub(super) fn post_again(&self, path: &str) {
         self.deleted.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
+    /// Lets a stand-in refuse event streams from now on.
+    pub(super) fn fill(&self, replica: &'static str) {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner).insert(replica);
+    }
+
+    /// The first of the event streams that were begun and not taken yet.
+    pub(super) fn opened(&self) -> Result<Opened> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        opened.context("nobody was asked for an event stream")
+    }
+
+    /// Begins an event stream. Only a board's has the header that asks proxies not to collect events, so that the two tell
+    /// apart what nginx does by itself.
+    fn open(&self, replica: &'static str, request: &Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+        let builder = Response::builder().header("X-Served-By", replica).header("Cache-Control", "no-store");
+        let response = if self.full.lock().unwrap_or_else(PoisonError::into_inner).contains(replica) {
+            let text = format!("too many streams, says {replica}");
+            builder.status(503).header("Retry-After", "7").body(text.boxed_unsync())
+        } else {
+            let (events, written) = mpsc::unbounded_channel();
+            let request_text = format!("{:?} {} {:?}", request.version(), request.uri(), request.headers());
+            let opened = Opened { replica, request: request_text, events };
+            self.opened.lock().unwrap_or_else(PoisonError::into_inner).push_back(opened);
+            let frames = stream::unfold(written, |mut written: mpsc::UnboundedReceiver<String>| async {
+                let text = written.recv().await?;
+                Some((Ok(Frame::data(Bytes::from(text))), written))
+            });
+            let builder = builder.header("Content-Type", "text/event-stream");
+            let of_thread = request.uri().path().contains("/res/");
+            let builder = if of_thread { builder } else { builder.header("X-Accel-Buffering", "no") };
+            builder.body(StreamBody::new(frames).boxed_unsync())
+        };
+        response.unwrap_or_default()
     }
 
     fn is_deleted(&self, path: &str) -> bool {
@@ -77,7 +128,11 @@ impl Stub {
                 let known = Arc::clone(&known);
                 let service = service_fn(move |request: Request<Incoming>| {
                     known.asked.fetch_add(1, Ordering::SeqCst);
-                    let response = answer(name, &known, &request);
+                    let response = if request.uri().path().ends_with("/events") {
+                        known.open(name, &request)
+                    } else {
+                        answer(name, &known, &request).map(BodyExt::boxed_unsync)
+                    };
                     async move {
                         read_to_the_end(request.into_body()).await;
                         Ok::<_, Infallible>(response)

@@ -7,6 +7,8 @@
 {{- $replicas := printf "server %s-app:80 max_fails=0;" (include "triptych.fullname" .) -}}
 {{- $values := dict
   "WORKERS" .Values.web.workerProcesses
+  "OPEN_FILES" 32768
+  "SHUTDOWN_TIMEOUT" (printf "%ds" (int .Values.web.shutdownTimeoutSeconds))
   "LISTEN" $listen
   "REPLICAS" (printf "%s\n        %s" $replicas $replicas)
   "MAX_BODY" (mul (include "triptych.proxyBodyMiB" . | int) 1048576)
