@@ -69,6 +69,14 @@ fn what_was_typed_is_given_back_whole() {
 }
 
 #[test]
+fn every_page_has_one_place_for_a_line_that_comes_later() {
+    for (name, html) in samples::pages().into_iter().filter(|(name, _)| *name != "thread-as-of") {
+        let marked = Html::parse_document(&samples::as_of(&html).expect(name));
+        assert_eq!(select(&marked, "main > [role=status]:first-child time[datetime]").len(), 1, "{name}");
+    }
+}
+
+#[test]
 fn pictures_have_sides_and_words() {
     every_page(|name, page| {
         for picture in select(page, "img") {

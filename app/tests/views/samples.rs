@@ -3,9 +3,10 @@
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 use triptych::domain::{Attachment, Board, BoardId, Missing, Picture, PictureKind, Post, PostNo, Thread, ThreadPosts};
+use triptych::representation::Representation;
 use triptych::web::views::{
     CatalogPage, CatalogSort, Draft, ErrorPage, HomePage, IndexPage, Layout, NewPicture, PostForm, PostLimits,
-    ThreadPage, Totals,
+    ThreadPage, Totals, as_of_notice,
 };
 use uuid::Uuid;
 
@@ -266,6 +267,12 @@ fn form<'a>(board: &'a Board, thread: Option<PostNo>, draft: &'a Draft, open: bo
     PostForm { board, thread, key: Uuid::nil(), draft, limits: &LIMITS, replies_left: None, open }
 }
 
+/// A page with the line that it has while the database does not answer.
+pub(crate) fn as_of(page: &str) -> Option<String> {
+    let kept = Representation::new("text/html; charset=utf-8", page.to_owned());
+    kept.with_notice(&as_of_notice(at(1000).into()))
+}
+
 /// The page of one thread in the states that it goes through.
 fn thread_pages(layout: Layout<'_>, board: &Board) -> Vec<(&'static str, String)> {
     let long = ridges();
@@ -287,6 +294,7 @@ fn thread_pages(layout: Layout<'_>, board: &Board) -> Vec<(&'static str, String)
         ("thread-full", page(&full, None)),
         ("thread-long", page(&long, None)),
         ("thread-archived", page(&archived, None)),
+        ("thread-as-of", as_of(&page(&short, form(993))).unwrap_or_default()),
     ]
 }
 
