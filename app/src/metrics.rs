@@ -18,7 +18,7 @@ pub struct RequestLabels {
     /// Pattern of the route, never the path itself: that would be a series per thread.
     pub route: String,
     /// Method.
-    pub method: String,
+    pub method: &'static str,
     /// Status.
     pub status: u16,
 }

@@ -5,8 +5,8 @@
 //! token, in a cookie that is the same for everybody, so that the token stays the same however many pages are read.
 
 use actix_web::cookie::time::Duration;
-use actix_web::cookie::{Cookie, CookieBuilder, SameSite};
-use actix_web::http::header::{COOKIE, HeaderValue};
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::header::{COOKIE, HeaderValue, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use url::Url;
 use uuid::Uuid;
@@ -35,8 +35,8 @@ pub(crate) fn token(request: &HttpRequest) -> Option<&str> {
 /// Asks the browser to keep a password.
 pub(crate) fn keep_password(answer: &mut HttpResponseBuilder, password: &str, public_url: Option<&Url>) {
     // Another site cannot make a browser delete with it.
-    let cookie = cookie(PASSWORD, password, "/", SameSite::Strict, public_url);
-    answer.cookie(cookie.max_age(Duration::days(365)).finish());
+    let cookie = Cookie::build(PASSWORD, password).path("/").http_only(true).same_site(SameSite::Strict);
+    answer.cookie(cookie.secure(is_secure(public_url)).max_age(Duration::days(365)).finish());
 }
 
 /// Gives a newcomer a token for a board, along with a page that has a form. It lasts as long as the browser's session.
@@ -44,15 +44,17 @@ pub(crate) fn hand_out_token(request: &HttpRequest, page: &mut HttpResponse, slu
     if password(request).is_some() || value(request, HAS_TOKEN).is_some() {
         return;
     }
-    let token = Uuid::new_v4().simple().to_string();
+    let token = Uuid::new_v4();
+    let secure = if is_secure(public_url) { "; Secure" } else { "" };
     let cookies = [
-        cookie(TOKEN, &token, &format!("/{slug}/post"), SameSite::Strict, public_url),
+        format!("{TOKEN}={}; HttpOnly; SameSite=Strict; Path=/{slug}/post{secure}", token.simple()),
         // Sent as well by whoever follows a link from another site, so that the token is not replaced then.
-        cookie(HAS_TOKEN, "1", &format!("/{slug}/"), SameSite::Lax, public_url),
+        format!("{HAS_TOKEN}=1; HttpOnly; SameSite=Lax; Path=/{slug}/{secure}"),
     ];
     for cookie in cookies {
-        if let Err(error) = page.add_cookie(&cookie.finish()) {
-            tracing::error!(%error, "a cookie cannot be written");
+        match HeaderValue::try_from(cookie) {
+            Ok(cookie) => page.headers_mut().append(SET_COOKIE, cookie),
+            Err(error) => tracing::error!(%error, "a cookie cannot be written"),
         }
     }
     // The page is for everybody, but these cookies are not.
@@ -60,15 +62,8 @@ pub(crate) fn hand_out_token(request: &HttpRequest, page: &mut HttpResponse, slu
     page.headers_mut().insert(name, HeaderValue::from_static(value));
 }
 
-fn cookie<'a>(
-    name: &'a str,
-    value: &'a str,
-    path: &str,
-    same_site: SameSite,
-    public_url: Option<&Url>,
-) -> CookieBuilder<'a> {
-    let secure = public_url.is_some_and(|url| url.scheme() == "https");
-    Cookie::build(name, value).path(path.to_owned()).http_only(true).same_site(same_site).secure(secure)
+fn is_secure(public_url: Option<&Url>) -> bool {
+    public_url.is_some_and(|url| url.scheme() == "https")
 }
 
 /// The value of a cookie. Cookies of others on the same host may look like anything, and are passed over.
@@ -80,7 +75,7 @@ fn value<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{CACHE_CONTROL, SET_COOKIE};
+    use actix_web::http::header::CACHE_CONTROL;
     use actix_web::test::TestRequest;
 
     use super::*;

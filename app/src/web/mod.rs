@@ -21,11 +21,12 @@ mod words;
 use actix_web::dev::{HttpServiceFactory, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head, Options, Post};
 use actix_web::middleware::from_fn;
-use actix_web::{App, FromRequest, Handler, HttpMessage as _, HttpRequest, Responder, Route, web};
+use actix_web::{App, FromRequest, Handler, HttpMessage as _, HttpRequest, Responder, Route, Scope, web};
 
 use crate::domain::Refusal;
 use crate::error::AppError;
 use crate::state::AppState;
+use layers::panics::Surviving;
 
 /// The application, as the server and every test build it.
 pub fn app(
@@ -42,10 +43,8 @@ pub fn app(
     App::new().app_data(state).configure(routes).default_service(web::to(nothing_here)).wrap(from_fn(layers::around))
 }
 
-/// Every route. The first that matches answers.
+/// Every route. They are tried one after the other, and the first that matches answers.
 fn routes(routes: &mut web::ServiceConfig) {
-    let board = "/{board:[a-z0-9]{1,16}}";
-    let at = |rest: &str| format!("{board}{rest}");
     routes
         .service(readable("/livez", health::live))
         .service(readable("/readyz", health::ready))
@@ -55,28 +54,34 @@ fn routes(routes: &mut web::ServiceConfig) {
         .service(readable("/thumb/{id}.{extension}", media::pictures::thumbnail))
         .service(readable("/", pages::home::home))
         .service(shared("/boards.json", api::boards))
-        .service(writable(&at("/post"), forms::posting::post))
-        .service(writable(&at("/delete"), forms::deleting::delete))
-        .service(readable(&at(""), pages::index::moved))
-        .service(readable(&at("/"), pages::index::first))
-        .service(readable(&at("/index.html"), pages::index::moved))
-        .service(readable(&at("/{page:[0-9]+}.html"), pages::index::later))
-        .service(readable(&at("/catalog.html"), pages::catalog::catalog))
-        .service(readable(&at("/catalog"), pages::catalog::moved))
-        .service(readable(&at("/res/{no:[0-9]+}.html"), pages::thread::thread))
-        .service(readable(&at("/thread/{no:[0-9]+}"), pages::thread::moved))
-        .service(shared(&at("/events"), events::of_board))
-        .service(shared(&at("/res/{no:[0-9]+}/events"), events::of_thread))
-        .service(shared(&at("/threads.json"), api::threads))
-        .service(shared(&at("/catalog.json"), api::catalog))
-        .service(shared(&at("/archive.json"), api::archive))
-        .service(shared(&at("/{page:[0-9]+}.json"), api::index))
-        .service(shared(&at("/res/{no:[0-9]+}.json"), api::thread))
-        .service(shared(&at("/thread/{no:[0-9]+}.json"), api::thread))
-        .service(shared(&at("/src/{tim:[0-9]+}.{extension:[a-z]+}"), api::legacy_files::original))
-        .service(shared(&at("/thumb/{tim:[0-9]+}.{extension:[a-z]+}"), api::legacy_files::thumbnail))
-        .service(shared(&at("/{tim:[0-9]+}.{extension:jpg|png|gif|webp}"), api::legacy_files::original))
-        .service(shared(&at("/{tim:[0-9]+}s.jpg"), api::legacy_files::thumbnail));
+        .service(of_a_board());
+}
+
+/// The routes below a board, those first that are asked for most.
+fn of_a_board() -> Scope {
+    web::scope("/{board:[a-z0-9]{1,16}}")
+        .service(readable("/res/{no:[0-9]+}.html", pages::thread::thread))
+        .service(readable("/", pages::index::first))
+        .service(readable("/catalog.html", pages::catalog::catalog))
+        .service(writable("/post", forms::posting::post))
+        .service(writable("/delete", forms::deleting::delete))
+        .service(shared("/events", events::of_board))
+        .service(shared("/res/{no:[0-9]+}/events", events::of_thread))
+        .service(shared("/threads.json", api::threads))
+        .service(shared("/catalog.json", api::catalog))
+        .service(shared("/archive.json", api::archive))
+        .service(readable("", pages::index::moved))
+        .service(readable("/index.html", pages::index::moved))
+        .service(readable("/catalog", pages::catalog::moved))
+        .service(shared("/res/{no:[0-9]+}.json", api::thread))
+        .service(shared("/thread/{no:[0-9]+}.json", api::thread))
+        .service(shared("/{page:[0-9]+}.json", api::index))
+        .service(readable("/{page:[0-9]+}.html", pages::index::later))
+        .service(readable("/thread/{no:[0-9]+}", pages::thread::moved))
+        .service(shared("/src/{tim:[0-9]+}.{extension:[a-z]+}", api::legacy_files::original))
+        .service(shared("/thumb/{tim:[0-9]+}.{extension:[a-z]+}", api::legacy_files::thumbnail))
+        .service(shared("/{tim:[0-9]+}.{extension:jpg|png|gif|webp}", api::legacy_files::original))
+        .service(shared("/{tim:[0-9]+}s.jpg", api::legacy_files::thumbnail))
 }
 
 /// Answers `GET` and `HEAD`.
@@ -85,10 +90,7 @@ where
     F: Handler<Args, Output: Responder + 'static>,
     Args: FromRequest + 'static,
 {
-    web::resource(path)
-        .route(reading().to(handler))
-        .default_service(web::to(only_reading))
-        .wrap(from_fn(layers::panics::survive))
+    web::resource(path).route(reading().to(Surviving(handler))).default_service(web::to(only_reading))
 }
 
 /// The same, for pages of other sites as well.
@@ -98,10 +100,9 @@ where
     Args: FromRequest + 'static,
 {
     web::resource(path)
-        .route(reading().to(handler))
+        .route(reading().to(Surviving(handler)))
         .route(web::route().guard(Options()).to(api::cors::preflight))
         .default_service(web::to(only_sharing))
-        .wrap(from_fn(layers::panics::survive))
 }
 
 /// Answers `POST`.
@@ -110,10 +111,7 @@ where
     F: Handler<Args, Output: Responder + 'static>,
     Args: FromRequest + 'static,
 {
-    web::resource(path)
-        .route(web::route().guard(Post()).to(handler))
-        .default_service(web::to(only_writing))
-        .wrap(from_fn(layers::panics::survive))
+    web::resource(path).route(web::route().guard(Post()).to(Surviving(handler))).default_service(web::to(only_writing))
 }
 
 fn reading() -> Route {

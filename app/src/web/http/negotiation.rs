@@ -1,7 +1,10 @@
 //! What the sender of a request would like to get.
 
+use std::convert::Infallible;
+use std::str::FromStr;
+
 use actix_web::HttpRequest;
-use actix_web::http::header::{Accept, AcceptEncoding, Encoding, Header as _, HeaderName, Quality};
+use actix_web::http::header::{ACCEPT_ENCODING, Accept, Header as _, HeaderName, Quality, QualityItem};
 
 /// Whether errors and answers are wanted as JSON rather than as a page: `.json` addresses, and whoever ranks JSON above
 /// HTML in `Accept`. Whoever takes anything gets a page.
@@ -20,10 +23,38 @@ pub(crate) fn wants_json(request: &HttpRequest) -> bool {
 }
 
 /// Whether gzip is the better choice (RFC 9110, section 12.5.3): accepted by name, and not ranked below sending the body
-/// as it is.
+/// as it is. Every reader of a page is asked this, so nothing is allocated for it.
 pub(crate) fn prefers_gzip(request: &HttpRequest) -> bool {
-    let Ok(codings) = AcceptEncoding::parse(request) else { return false };
-    codings.negotiate([Encoding::gzip(), Encoding::identity()].iter()) == Some(Encoding::gzip())
+    let lines = request.headers().get_all(ACCEPT_ENCODING).filter_map(|line| line.to_str().ok());
+    let codings = lines.flat_map(|line| line.split(',')).filter_map(|coding| coding.trim().parse().ok());
+    let (mut gzip, mut identity) = (Quality::ZERO, Quality::ZERO);
+    for QualityItem { item, quality } in codings {
+        match item {
+            Coding::Gzip => gzip = gzip.max(quality),
+            Coding::Identity => identity = identity.max(quality),
+            Coding::Other => {}
+        }
+    }
+    gzip > Quality::ZERO && gzip >= identity
+}
+
+/// The codings that we have.
+enum Coding {
+    Gzip,
+    Identity,
+    Other,
+}
+
+impl FromStr for Coding {
+    type Err = Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Infallible> {
+        Ok(match name {
+            name if name.eq_ignore_ascii_case("gzip") => Self::Gzip,
+            name if name.eq_ignore_ascii_case("identity") => Self::Identity,
+            _ => Self::Other,
+        })
+    }
 }
 
 /// The text of a header; empty when it is absent or no text.
@@ -50,6 +81,8 @@ mod tests {
             ("gzip; q=0.000", false),
             ("gzip;q=0, *", false),
             ("identity, gzip;q=0.5", false),
+            ("identity;q=0.5, gzip;q=0.5", true),
+            ("gzip;q=2", false),
         ] {
             let request = TestRequest::default().insert_header((ACCEPT_ENCODING, codings)).to_http_request();
             assert_eq!(prefers_gzip(&request), preferred, "{codings}");

@@ -20,7 +20,7 @@ const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; san
 #[derive(Clone, Copy)]
 pub(crate) struct AllowedMethods(pub(crate) &'static str);
 
-pub(super) fn set(response: &mut ServiceResponse, state: &AppState, id: &RequestId) {
+pub(super) fn set(response: &mut ServiceResponse, state: &AppState, id: RequestId) {
     let path = response.request().path();
     let of_pictures = path.starts_with("/media/") || path.starts_with("/thumb/");
     let status = response.status();
@@ -40,16 +40,18 @@ pub(super) fn set(response: &mut ServiceResponse, state: &AppState, id: &Request
     if of_pictures && status == StatusCode::NOT_FOUND {
         // For nginx in front: to be kept in place of the picture, which then cannot come back, and asked about every
         // time, because the same picture may be posted again at any moment.
-        headers.insert(HeaderName::from_static("x-accel-expires"), HeaderValue::from_static("@1"));
+        headers.insert(const { HeaderName::from_static("x-accel-expires") }, HeaderValue::from_static("@1"));
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
-    let mut insert = |name, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    };
-    insert("x-request-id", id.as_str());
-    insert("x-served-by", &state.config.replica);
+    headers.insert(
+        const { HeaderName::from_static("cross-origin-opener-policy") },
+        HeaderValue::from_static("same-origin"),
+    );
+    if let Some(id) = id.header() {
+        headers.insert(const { HeaderName::from_static("x-request-id") }, id);
+    }
+    if let Ok(replica) = HeaderValue::from_str(&state.config.replica) {
+        headers.insert(const { HeaderName::from_static("x-served-by") }, replica);
+    }
 }

@@ -32,8 +32,8 @@ pub(super) async fn around(
     let state = request.app_data::<web::Data<AppState>>().cloned();
     let Some(state) = state else { return next.call(request).await.map(ServiceResponse::map_into_boxed_body) };
     let id = RequestId::new();
-    request.extensions_mut().insert(id.clone());
-    let span = measure::span(&request, &id, &state);
+    request.extensions_mut().insert(id);
+    let span = measure::span(&request, id, &state);
     async move {
         let in_flight = Counted::new(&state.metrics.in_flight);
         // Connections to Postgres and S3 belong to the runtime in whose context they were opened. Workers have a runtime
@@ -43,7 +43,7 @@ pub(super) async fn around(
         drop(in_flight);
         let response = errors::in_form_asked_for(response.map_into_boxed_body(), &state);
         let mut response = close_if_unread(response);
-        headers::set(&mut response, &state, &id);
+        headers::set(&mut response, &state, id);
         measure::report(&response, &state, started);
         Ok(response)
     }

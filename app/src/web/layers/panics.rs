@@ -1,26 +1,30 @@
 //! A panic is an answer like any other error, and costs one request.
 
 use std::panic::AssertUnwindSafe;
+use std::thread;
 
-use actix_web::HttpResponse;
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::middleware::Next;
+use actix_web::Handler;
 use futures_util::FutureExt as _;
+use futures_util::future::{CatchUnwind, Map};
 
 use crate::error::AppError;
 
-/// Stands around the handlers and not around everything, because only there a request can be kept for the answer.
-pub(crate) async fn survive(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let kept = request.request().clone();
-    if let Ok(response) = AssertUnwindSafe(next.call(request)).catch_unwind().await {
-        return response.map(ServiceResponse::map_into_boxed_body);
+/// A handler whose panics are errors. Stands around handlers and not around everything, because only there the request,
+/// which an answer needs, is not lost with what panics.
+#[derive(Clone)]
+pub(crate) struct Surviving<H>(pub(crate) H);
+
+impl<H, Args> Handler<Args> for Surviving<H>
+where
+    H: Handler<Args>,
+{
+    type Output = Result<H::Output, AppError>;
+    type Future = Map<CatchUnwind<AssertUnwindSafe<H::Future>>, fn(thread::Result<H::Output>) -> Self::Output>;
+
+    fn call(&self, args: Args) -> Self::Future {
+        let handled = AssertUnwindSafe(self.0.call(args)).catch_unwind();
+        handled.map(|outcome| outcome.map_err(|_| AppError::Internal("the handler panicked".to_owned())))
     }
-    let error = AppError::Internal("the handler panicked".to_owned());
-    Ok(ServiceResponse::new(kept, HttpResponse::from_error(error)))
 }
 
 #[cfg(test)]
@@ -42,7 +46,7 @@ mod tests {
     #[actix_web::test]
     async fn a_panic_is_an_answer_like_any_other_error() {
         let state = web::Data::new(AppState::new(ServeConfig::read(&crate::config::out_of_reach).unwrap()).unwrap());
-        let route = web::resource("/defect").route(web::get().to(defective)).wrap(from_fn(survive));
+        let route = web::resource("/defect").route(web::get().to(Surviving(defective)));
         let app = init_service(App::new().app_data(state.clone()).service(route).wrap(from_fn(layers::around))).await;
         for (accept, content_type) in [("text/html", "text/html"), ("application/json", "application/problem+json")] {
             let request = TestRequest::with_uri("/defect").insert_header((ACCEPT, accept)).to_request();
