@@ -12,6 +12,7 @@ pub mod bench;
 pub mod cluster;
 pub mod events;
 pub mod fill;
+pub mod history;
 pub mod http;
 pub mod nginx;
 pub mod pictures;
