@@ -14,6 +14,7 @@ mod first_posts;
 mod forwarded;
 mod freshness;
 mod harness;
+mod history;
 mod idempotence;
 mod identical;
 mod kill;
