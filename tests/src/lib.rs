@@ -10,6 +10,7 @@ pub mod account;
 pub mod asked_to_stop;
 pub mod bench;
 pub mod cluster;
+pub mod events;
 pub mod fill;
 pub mod http;
 pub mod nginx;
@@ -24,6 +25,7 @@ pub mod secret;
 pub mod stack;
 pub mod tcp_proxy;
 
+pub use events::Watcher;
 pub use http::{Answer, Form, Visitor};
 pub use nginx::Nginx;
 pub use postgres::Postgres;
