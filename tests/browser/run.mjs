@@ -14,7 +14,7 @@ const here = fileURLToPath(new URL('tests/', import.meta.url));
 const names = process.argv.length > 2 ? process.argv.slice(2) : (await readdir(here)).filter((name) => name.endsWith('.mjs')).sort();
 
 const failures = await withBoard(TESTS, async (board) => {
-  process.env.TRIPTYCH_TEST_SITE = JSON.stringify(await fill(board));
+  process.env.TRIPTYCH_TEST_SITE = JSON.stringify({ ...(await fill(board)), alone: board.alone, stack: board.stack });
   let failed = 0;
   const tests = run({ files: names.map((name) => `${here}${name}`), concurrency: Math.max(1, cpus().length - 1), timeout: 600_000 });
   tests.on('test:fail', ({ todo }) => (failed += todo === undefined ? 1 : 0));

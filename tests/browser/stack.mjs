@@ -1,6 +1,6 @@
 // A whole board for as long as some work takes: Postgres, S3, three replicas and nginx, on data of its own.
 import { execFile, spawn } from 'node:child_process';
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -66,10 +66,11 @@ export async function withStack(settings, work) {
     const started = new Promise((done, failed) => {
       const late = setTimeout(() => failed(new Error('the board did not start')), START_LIMIT);
       lost.catch(() => clearTimeout(late));
-      child.stdout.on('data', () => output.includes('The board is at') && done(clearTimeout(late)));
+      child.stdout.on('data', () => output.includes('Ctrl-C stops everything') && done(clearTimeout(late)));
     });
     await Promise.race([started, lost]);
-    const board = { url: `http://127.0.0.1:${port}`, replicas: REPLICAS, sql: (text) => sql(environment.STACK_DIR, text) };
+    const alone = Object.fromEntries([...output.matchAll(/(\S+) alone: (\S+)/g)].map(([, name, url]) => [name, url]));
+    const board = { url: `http://127.0.0.1:${port}`, replicas: REPLICAS, alone, stack: child.pid, sql: (text) => sql(environment.STACK_DIR, text) };
     return await Promise.race([work(board), lost]);
   } catch (error) {
     process.stderr.write(`${output}\n`);
@@ -78,6 +79,17 @@ export async function withStack(settings, work) {
     process.removeListener('SIGINT', interrupted).removeListener('SIGTERM', interrupted);
     await stop();
   }
+}
+
+// Kills a replica (`kill -9`) of the board that the process `stack` runs, which starts it again.
+export async function killReplica(stack, name) {
+  const threads = await readdir(`/proc/${stack}/task`);
+  const children = await Promise.all(threads.map((thread) => readFile(`/proc/${stack}/task/${thread}/children`, 'utf8')));
+  for (const pid of children.join(' ').split(/\s+/).filter(Boolean)) {
+    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
+    if (environment.split('\0').includes(`TRIPTYCH_REPLICA=${name}`)) return process.kill(Number(pid), 'SIGKILL');
+  }
+  throw new Error(`there is no replica ${name}`);
 }
 
 // For what no visitor can do yet, such as locking a thread.

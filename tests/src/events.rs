@@ -51,14 +51,19 @@ impl EventSource {
     /// Watches a path from now on.
     #[must_use]
     pub fn new(path: &str) -> Self {
-        Self { path: path.to_owned(), parser: Parser::default() }
+        Self::after(path, "")
+    }
+
+    /// Watches a path from where a stream had got to.
+    #[must_use]
+    pub fn after(path: &str, id: &str) -> Self {
+        Self { path: path.to_owned(), parser: Parser { last_id: id.to_owned(), ..Parser::default() } }
     }
 
     /// Connects, and continues where the last connection ended.
     pub async fn open(&mut self, visitor: &Visitor) -> Result<Opened> {
         self.parser.reconnect();
         let mut request = visitor.request(Method::GET, &self.path).timeout(LIMIT);
-        request = request.header(header::ACCEPT, "text/event-stream").header(header::CACHE_CONTROL, "no-store");
         if !self.parser.last_id.is_empty() {
             request = request.header("Last-Event-ID", &self.parser.last_id);
         }
@@ -81,6 +86,12 @@ impl EventSource {
     #[must_use]
     pub fn last_id(&self) -> &str {
         &self.parser.last_id
+    }
+
+    /// How many comments have come, which say nothing but that the stream is alive.
+    #[must_use]
+    pub const fn comments(&self) -> usize {
+        self.parser.comments
     }
 
     /// After which time a client is to come back, if the stream has said so.
@@ -110,13 +121,15 @@ pub(crate) struct Parser {
     id: String,
     pub(crate) last_id: String,
     pub(crate) retry: Option<Duration>,
+    comments: usize,
 }
 
 impl Parser {
     /// What was not complete is forgotten; how far the stream was seen and when to come back is not.
     pub(crate) fn reconnect(&mut self) {
-        let (last_id, retry) = (std::mem::take(&mut self.last_id), self.retry);
-        *self = Self { id: last_id.clone(), last_id, retry, ..Self::default() };
+        let last_id = std::mem::take(&mut self.last_id);
+        let (retry, comments) = (self.retry, self.comments);
+        *self = Self { id: last_id.clone(), last_id, retry, comments, ..Self::default() };
     }
 
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Vec<Event> {
@@ -152,7 +165,8 @@ impl Parser {
             "retry" if value.bytes().all(|digit| digit.is_ascii_digit()) => {
                 self.retry = value.parse().ok().map(Duration::from_millis).or(self.retry);
             }
-            // A comment, whose field has no name, or something of a later standard.
+            "" => self.comments += 1,
+            // Something of a later standard.
             _ => {}
         }
         None

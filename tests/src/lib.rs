@@ -25,6 +25,7 @@ pub mod scratch;
 pub mod secret;
 pub mod stack;
 pub mod tcp_proxy;
+pub mod watcher;
 
 pub use http::{Answer, Form, Visitor};
 pub use nginx::Nginx;
@@ -33,3 +34,4 @@ pub use replica::Replica;
 pub use s3::S3;
 pub use stack::Stack;
 pub use tcp_proxy::TcpProxy;
+pub use watcher::Watcher;

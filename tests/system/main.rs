@@ -10,6 +10,7 @@ mod boards_and_pages;
 mod cost;
 mod deleting;
 mod ending;
+mod events;
 mod first_posts;
 mod forwarded;
 mod freshness;

@@ -3,6 +3,8 @@
 //! [`publish`] alone raises versions and counts, and it says what has changed in the same statement. So there is no
 //! change to a page that the replicas would not hear of. Every use case calls it once, last, with all locks taken.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
 use super::versions::Scope;
@@ -292,6 +294,14 @@ pub struct Position {
     pub changed_at: i64,
 }
 
+impl Position {
+    /// Whether this is the next version after an earlier one, in the same history.
+    #[must_use]
+    pub const fn follows(self, earlier: Self) -> bool {
+        self.version == earlier.version.saturating_add(1) && self.changed_at > earlier.changed_at
+    }
+}
+
 impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{:x}", self.version, self.changed_at)
@@ -302,28 +312,40 @@ impl std::str::FromStr for Position {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (version, changed_at) = text.split_once('.').ok_or(())?;
+        // Digits only: what is parsed is written in the same way again.
+        let (version, changed_at) = text.split_once('.').filter(|_| !text.contains(['+', '-'])).ok_or(())?;
         let changed_at = i64::from_str_radix(changed_at, 16).map_err(|_| ())?;
         Ok(Self { version: version.parse().map_err(|_| ())?, changed_at })
     }
 }
 
-/// The present position of a board or thread, if there is such a thing.
-pub async fn position(connection: &mut PgConnection, scope: Scope) -> Result<Option<Position>, Error> {
-    let row = match scope {
-        Scope::Site => None,
-        Scope::Board(board) => sqlx::query!("select version, changed_at from board_state where board_id = $1", board.0)
-            .fetch_optional(connection)
-            .await?
-            .map(|row| (row.version, row.changed_at)),
-        Scope::Thread(thread) => {
-            sqlx::query!("select version, changed_at from thread_state where thread_no = $1", thread.0)
-                .fetch_optional(connection)
-                .await?
-                .map(|row| (row.version, row.changed_at))
+/// The present positions of boards and threads; those that do not exist have none.
+pub async fn positions(connection: &mut PgConnection, scopes: &[Scope]) -> Result<HashMap<Scope, Position>, Error> {
+    let (mut threads, mut boards) = (Vec::new(), Vec::new());
+    for scope in scopes {
+        match scope {
+            Scope::Thread(no) => threads.push(no.0),
+            Scope::Board(id) => boards.push(id.0),
+            Scope::Site => {}
         }
-    };
-    Ok(row.map(|(version, changed_at)| Position { version, changed_at: changed_at.timestamp_micros() }))
+    }
+    let rows = sqlx::query!(
+        r#"select thread_no, null::smallint as board_id, version as "version!", changed_at as "changed_at!"
+           from unnest($1::integer[]) as asked (no) join thread_state on thread_no = asked.no
+           union all
+           select null, board_id, version, changed_at
+           from unnest($2::smallint[]) as asked (id) join board_state on board_id = asked.id"#,
+        &threads,
+        &boards,
+    )
+    .fetch_all(connection)
+    .await?;
+    let rows = rows.into_iter().filter_map(|row| {
+        let of_thread = row.thread_no.map(|no| Scope::Thread(PostNo(no)));
+        let scope = of_thread.or_else(|| row.board_id.map(|id| Scope::Board(BoardId(id))))?;
+        Some((scope, Position { version: row.version, changed_at: row.changed_at.timestamp_micros() }))
+    });
+    Ok(rows.collect())
 }
 
 /// The rows that say what happened to a board or thread from a version on, in the order of versions, that version included;
@@ -332,7 +354,7 @@ pub async fn since(
     connection: &mut PgConnection,
     scope: Scope,
     version: i64,
-    limit: i64,
+    limit: usize,
 ) -> Result<Vec<Published>, Error> {
     let (board, thread) = match scope {
         Scope::Site => return Ok(Vec::new()),
@@ -348,7 +370,7 @@ pub async fn since(
         board,
         thread,
         version,
-        limit,
+        i64::try_from(limit).unwrap_or(i64::MAX),
     )
     .fetch_all(connection)
     .await?;
@@ -379,4 +401,56 @@ pub async fn forget(connection: &mut PgConnection, older_than_seconds: f64) -> R
     .execute(connection)
     .await?;
     Ok(done.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// The files of a folder and of those in it.
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    }
+
+    #[test]
+    fn versions_and_counters_are_raised_here_and_nowhere_else() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let writing = files(&source).into_iter().filter(|file| {
+            let text = std::fs::read_to_string(file).unwrap().to_lowercase();
+            let words: Vec<&str> = text.split_whitespace().collect();
+            ["thread_state", "board_state", "site_state"]
+                .iter()
+                .any(|table| words.windows(2).any(|pair| pair[0].ends_with("update") && pair[1].starts_with(table)))
+        });
+        let writing: Vec<PathBuf> = writing.map(|file| file.strip_prefix(&source).unwrap().to_owned()).collect();
+        assert_eq!(writing, [Path::new("db/changes.rs")]);
+    }
+
+    #[test]
+    fn every_change_has_a_name_of_its_own() {
+        for what in [
+            What::Posted,
+            What::Deleted,
+            What::PicturesDeleted,
+            What::ThreadDeleted,
+            What::Archived,
+            What::Boards,
+            What::Fingerprint,
+        ] {
+            assert_eq!(What::from_column(what.as_str()), what);
+        }
+        assert_eq!(What::from_column("of a later release"), What::Unknown);
+    }
+
+    #[test]
+    fn a_position_follows_the_one_before_it_of_the_same_history() {
+        let at = |version, changed_at| Position { version, changed_at };
+        assert!(at(8, 20).follows(at(7, 10)));
+        assert!(!at(9, 20).follows(at(7, 10)));
+        assert!(!at(8, 10).follows(at(7, 10)));
+        assert!(!at(i64::MAX, 10).follows(at(i64::MAX, 10)));
+    }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::db;
-use crate::db::changes::Published;
+use crate::db::changes::{Published, What};
 use crate::db::feed::{Answer, application_name};
 use crate::db::versions::Scope;
 use crate::error::AppError;
@@ -96,9 +96,14 @@ pub struct Current {
 pub enum Update {
     /// These, in the order of their versions.
     Changes(Vec<Published>),
+    /// The list of boards has changed, and maybe anything else.
+    Boards,
     /// Anything may have changed.
     Anything,
 }
+
+/// An update, and when every replica can show it.
+pub type Released = (Instant, Update);
 
 /// Keeps the feed asking for as long as it is there.
 #[derive(Debug)]
@@ -111,9 +116,9 @@ impl Drop for Watching {
 }
 
 impl Feed {
-    /// Starts the task that asks. `updates` gets what has changed, as soon as every replica can show it.
+    /// Starts the task that asks. `updates` gets what has changed.
     #[must_use]
-    pub fn start(config: FeedConfig, lifecycle: &Lifecycle, updates: mpsc::UnboundedSender<Update>) -> Self {
+    pub fn start(config: FeedConfig, lifecycle: &Lifecycle, updates: mpsc::UnboundedSender<Released>) -> Self {
         let feed = Self(Arc::new(Shared {
             config,
             known: RwLock::default(),
@@ -122,15 +127,9 @@ impl Feed {
             told: watch::Sender::default(),
             watchers: AtomicUsize::new(0),
         }));
-        let (later, released) = mpsc::unbounded_channel();
         let asking = feed.clone();
         lifecycle.supervise("the feed", |stopping| async move {
-            stopping.run_until_cancelled(asking.ask_on(later)).await;
-        });
-        lifecycle.supervise("passing changes on", |stopping| async move {
-            stopping.run_until_cancelled(pass_on(released, updates)).await;
-            // Whoever asks ends first.
-            stopping.cancelled().await;
+            stopping.run_until_cancelled(asking.ask_on(updates)).await;
         });
         feed
     }
@@ -182,7 +181,7 @@ impl Feed {
     }
 
     /// Asks whenever somebody wants to know, for ever.
-    async fn ask_on(&self, updates: mpsc::UnboundedSender<(Instant, Update)>) {
+    async fn ask_on(&self, updates: mpsc::UnboundedSender<Released>) {
         let mut asking = Asking::default();
         loop {
             self.wait_until_wanted().await;
@@ -195,10 +194,12 @@ impl Feed {
                         tracing::info!("the database answers again");
                     }
                     let update = self.note(answered);
-                    // From this moment on, every replica answers from a question that was sent after the commit.
-                    let release = Instant::now() + CommitWait::of(self.0.config.interval).duration();
-                    // Nobody is left to be told when the replica ends.
-                    let _ = updates.send((release, update));
+                    if !matches!(&update, Update::Changes(changes) if changes.is_empty()) {
+                        // From then on, every replica answers from a question that was sent after the commit.
+                        let release = Instant::now() + CommitWait::of(self.0.config.interval).duration();
+                        // Nobody is left to be told when the replica ends.
+                        let _ = updates.send((release, update));
+                    }
                 }
                 Err(error) => {
                     asking.connection = None;
@@ -301,6 +302,7 @@ impl Known {
         }
         match answered.answer {
             Answer::Changes(changes) if !anything => Update::Changes(changes),
+            Answer::Changes(changes) if changes.iter().any(|change| change.what == What::Boards) => Update::Boards,
             _ => Update::Anything,
         }
     }
@@ -351,24 +353,11 @@ impl Asking {
     }
 }
 
-/// Passes on what has changed, each when its time has come.
-async fn pass_on(mut released: mpsc::UnboundedReceiver<(Instant, Update)>, updates: mpsc::UnboundedSender<Update>) {
-    while let Some((release, update)) = released.recv().await {
-        if matches!(&update, Update::Changes(changes) if changes.is_empty()) {
-            continue;
-        }
-        tokio::time::sleep_until(release).await;
-        // Nobody is left to be told when the replica ends.
-        let _ = updates.send(update);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::db::changes::What;
     use crate::domain::{BoardId, PostNo};
 
     const INTERVAL: Duration = Duration::from_millis(20);

@@ -108,8 +108,7 @@ impl Sending {
     async fn next(mut self) -> Option<(Result<Bytes, AppError>, Self)> {
         if !self.begun {
             self.begun = true;
-            let retry = RETRY.start + random() % (RETRY.end - RETRY.start);
-            return Some((Ok(format!("retry: {retry}\n\n").into()), self));
+            return Some((Ok(format!("retry: {}\n\n", retry()).into()), self));
         }
         let text = tokio::select! {
             biased;
@@ -128,9 +127,53 @@ impl Sending {
     }
 }
 
-fn random() -> u16 {
+fn retry() -> u16 {
     let mut bytes = [0; 2];
     // Without randomness all come back at the same time, which is not worth an error.
     let _ = getrandom::fill(&mut bytes);
-    u16::from_ne_bytes(bytes)
+    RETRY.start + u16::from_ne_bytes(bytes) % (RETRY.end - RETRY.start)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn told(header: Option<&str>, after: &str) -> Result<Option<String>, &'static str> {
+        let request = TestRequest::default();
+        let request = match header {
+            Some(value) => request.insert_header(("Last-Event-ID", value)),
+            None => request,
+        };
+        let position = position(&request.to_http_request(), &EventsQuery { after: after.to_owned() });
+        position.map(|position| position.map(|position| position.to_string())).map_err(|refusal| refusal.code())
+    }
+
+    #[test]
+    fn a_stream_goes_on_where_the_browser_says_else_where_the_address_says() {
+        assert_eq!(told(None, ""), Ok(None));
+        assert_eq!(told(None, "7.64f1"), Ok(Some("7.64f1".to_owned())));
+        assert_eq!(told(Some("8.64f2"), "7.64f1"), Ok(Some("8.64f2".to_owned())));
+        // What a browser sends that was told no position.
+        assert_eq!(told(Some(""), "7.64f1"), Ok(Some("7.64f1".to_owned())));
+        assert_eq!(told(Some("9223372036854775807.7fffffffffffffff"), "").unwrap().unwrap().len(), 36);
+    }
+
+    #[test]
+    fn a_position_that_no_stream_has_told_is_refused() {
+        for nonsense in
+            ["7", "7.", ".7", "7.xyz", "-7.1", "7.-1", "+7.1", "9223372036854775808.0", "7.1 ", "7.1.1", "\u{0}"]
+        {
+            assert_eq!(told(None, nonsense), Err("bad_position"), "{nonsense:?}");
+        }
+        assert_eq!(told(Some("nonsense"), "7.1"), Err("bad_position"));
+    }
+
+    #[test]
+    fn clients_come_back_at_different_times() {
+        let times: std::collections::BTreeSet<u16> = (0..100).map(|_| retry()).collect();
+        assert!(times.len() > 50, "{times:?}");
+        assert!(times.iter().all(|time| RETRY.contains(time)), "{times:?}");
+    }
 }
