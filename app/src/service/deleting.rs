@@ -63,14 +63,18 @@ pub async fn delete(
     if deletion.posts.is_empty() || deletion.posts.len() > MOST_AT_ONCE {
         return Err(Refusal::NoPostsChosen { most: MOST_AT_ONCE }.into());
     }
+    let deleted = delete_with_retries(pool, hasher, deletion).await;
+    // Also after a refusal: that a post is gone already may be the news of a moment ago.
+    commit_wait.pass().await;
+    deleted
+}
+
+async fn delete_with_retries(pool: &PgPool, hasher: &KeyedHasher, deletion: &Deletion) -> Result<Option<PostNo>, AppError> {
     let mut attempt = 1;
     loop {
         let done = tokio::time::timeout(db::LONGEST * 2, delete_once(pool, hasher, deletion));
         match done.await.unwrap_or_else(|_| Err(DeletionFailure::Unknown("the transaction did not end".to_owned()))) {
-            Ok(left) => {
-                commit_wait.pass().await;
-                return Ok(left);
-            }
+            Ok(left) => return Ok(left),
             Err(DeletionFailure::Database(error)) if db::is_conflict(&error) && attempt < ATTEMPTS => attempt += 1,
             Err(DeletionFailure::Database(error)) => return Err(error.into()),
             Err(DeletionFailure::Refused(refusal)) => return Err(refusal.into()),

@@ -121,10 +121,11 @@ impl Posting {
     pub async fn post(&self, submission: Submission) -> Result<Posted, AppError> {
         let this = self.clone();
         let task = async move {
-            let posted = this.run(submission).await?;
-            // A post that had been made before may have been made a moment ago.
+            let posted = this.run(submission).await;
+            // Also after a refusal, and for a post that had been made before: whatever the sender is told about, such as a
+            // thread that is closed, may have happened a moment ago.
             this.commit_wait.pass().await;
-            Ok(posted)
+            posted
         };
         let task = task.in_current_span();
         let ended = self.tasks.spawn_on(task, &self.runtime).await;
