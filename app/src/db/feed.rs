@@ -29,8 +29,8 @@ pub struct Feed {
     connection: PgConnection,
     /// The snapshot of the last answer; `None` before the first.
     snapshot: Option<String>,
-    /// When the server was started, as it says itself.
-    server: Option<String>,
+    /// When the server was started, and the table was made, as it says itself.
+    history: Option<String>,
     /// It took writes when it was first asked. An operator may have stopped all writing before.
     took_writes: bool,
 }
@@ -40,7 +40,7 @@ pub struct Feed {
 pub enum Answer {
     /// These changes, in the order of their versions, and no others.
     Changes(Vec<Published>),
-    /// Anything may have changed: this is the first answer of a server.
+    /// Anything may have changed: this is the first answer of a server, or its tables were restored.
     Anything,
 }
 
@@ -49,7 +49,7 @@ impl Feed {
     pub async fn open(url: &SecretString, name: &str) -> Result<Self, Error> {
         let mut connection = options(url, name, "5s")?.connect().await?;
         refuse_standby(&mut connection).await?;
-        Ok(Self { connection, snapshot: None, server: None, took_writes: false })
+        Ok(Self { connection, snapshot: None, history: None, took_writes: false })
     }
 
     /// Forgets the answer before: the next one is [`Answer::Anything`], and costs the same after any time.
@@ -61,7 +61,7 @@ impl Feed {
     pub async fn ask(&mut self) -> Result<Answer, Error> {
         // Numbers of transactions that are still to come, in a database that was copied from another server, are not read.
         let rows = sqlx::query!(
-            r#"select moment.snapshot::text as "snapshot!", pg_postmaster_start_time()::text as "server!",
+            r#"select moment.snapshot::text as "snapshot!", concat(pg_postmaster_start_time(), ' ', 'change'::regclass::oid) as "history!",
                       current_setting('transaction_read_only')::boolean as "read_only!",
                       change.id as "id?", change.what as "what?", change.changed_at as "changed_at?", change.board_id,
                       change.board_version, change.thread_no, change.thread_version, change.post_no
@@ -80,9 +80,9 @@ impl Feed {
             let cause = "this server takes no writes any more: another one is the primary";
             return Err(std::io::Error::other(cause).into());
         }
-        let goes_on = self.snapshot.is_some() && self.server.as_ref() == Some(&first.server);
+        let goes_on = self.snapshot.is_some() && self.history.as_ref() == Some(&first.history);
         self.snapshot = Some(first.snapshot.clone());
-        self.server = Some(first.server.clone());
+        self.history = Some(first.history.clone());
         if !goes_on {
             return Ok(Answer::Anything);
         }

@@ -69,7 +69,11 @@ pub async fn delete(
     deleted
 }
 
-async fn delete_with_retries(pool: &PgPool, hasher: &KeyedHasher, deletion: &Deletion) -> Result<Option<PostNo>, AppError> {
+async fn delete_with_retries(
+    pool: &PgPool,
+    hasher: &KeyedHasher,
+    deletion: &Deletion,
+) -> Result<Option<PostNo>, AppError> {
     let mut attempt = 1;
     loop {
         let done = tokio::time::timeout(db::LONGEST * 2, delete_once(pool, hasher, deletion));
