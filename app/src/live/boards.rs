@@ -52,12 +52,13 @@ impl BoardDirectory {
         if kept.version == version {
             return Ok(kept);
         }
-        let read = async {
+        // In a box, because it is large, and every request would carry the room for it.
+        let read = Box::pin(db::in_time(async {
             let mut connection = self.pool.acquire().await?;
             let mut snapshot = connection.snapshot().await?;
             list(&mut snapshot).await
-        };
-        let (version, list) = db::in_time(read).await?;
+        }));
+        let (version, list) = read.await?;
         let boards = Arc::new(Boards { version, list });
         *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&boards);
         Ok(boards)

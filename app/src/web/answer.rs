@@ -41,15 +41,30 @@ where
         })?;
         return Ok(older(&page.body, *as_of));
     }
-    if let Some(unchanged) = unchanged(request, &state.fingerprint, version) {
+    let coding = Coding::of(request);
+    let tags = tags(coding, &state.fingerprint, version);
+    if let Some(unchanged) = unchanged(request, &tags, version) {
         return Ok(unchanged);
     }
     let Some(key) = key else {
         let page = state.pages.render(load, render).await?;
-        return Ok(whole(request, &state.fingerprint, version, &page));
+        return Ok(whole(coding, &state.fingerprint, version, tags, &page));
     };
     let page = state.pages.get(key, version, load, render).await?;
-    Ok(whole(request, &state.fingerprint, version, &page))
+    Ok(whole(coding, &state.fingerprint, version, tags, &page))
+}
+
+/// How the body of an answer is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    Identity,
+}
+
+impl Coding {
+    fn of(request: &HttpRequest) -> Self {
+        if prefers_gzip(request) { Self::Gzip } else { Self::Identity }
+    }
 }
 
 /// A page that may have changed since. Nobody may keep it, and it has no tag: with the line that says so it is another
@@ -64,14 +79,18 @@ fn older(body: &Representation, as_of: SystemTime) -> HttpResponse {
     }
 }
 
-fn whole(request: &HttpRequest, fingerprint: &str, checked: &Version, page: &KeptPage) -> HttpResponse {
+/// `tags` are those of the version that was checked.
+fn whole(coding: Coding, fingerprint: &str, checked: &Version, tags: [String; 2], page: &KeptPage) -> HttpResponse {
     // The same version, but only the check knows how long ago it was made.
-    let version = if page.version.stamp() == checked.stamp() { checked } else { &page.version };
-    let tags = tags(request, fingerprint, version);
+    let (version, tags) = if page.version.stamp() == checked.stamp() {
+        (checked, tags)
+    } else {
+        (&page.version, self::tags(coding, fingerprint, &page.version))
+    };
     let mut answer = HttpResponse::Ok();
     head(&mut answer, &validators(&tags, version), None);
     answer.content_type(page.body.content_type);
-    if prefers_gzip(request) && !page.body.gzip.is_empty() {
+    if coding == Coding::Gzip && !page.body.gzip.is_empty() {
         answer.insert_header((CONTENT_ENCODING, "gzip")).body(page.body.gzip.clone())
     } else {
         answer.body(page.body.plain.clone())
@@ -79,9 +98,8 @@ fn whole(request: &HttpRequest, fingerprint: &str, checked: &Version, page: &Kep
 }
 
 /// 304, if what the client has is what it would get.
-fn unchanged(request: &HttpRequest, fingerprint: &str, version: &Version) -> Option<HttpResponse> {
-    let tags = tags(request, fingerprint, version);
-    let validators = validators(&tags, version);
+fn unchanged(request: &HttpRequest, tags: &[String], version: &Version) -> Option<HttpResponse> {
+    let validators = validators(tags, version);
     let matched = validators.matched(request)?;
     let mut answer = HttpResponse::NotModified();
     head(&mut answer, &validators, Some(matched));
@@ -93,11 +111,14 @@ fn head(answer: &mut HttpResponseBuilder, validators: &Validators<'_>, matched: 
     answer.insert_header(CachePolicy::Revalidate.header()).insert_header((VARY, "Accept-Encoding"));
 }
 
-/// The tags of a page: that of the encoding that this request gets, then that of the other one.
-fn tags(request: &HttpRequest, fingerprint: &str, version: &Version) -> [String; 2] {
+/// The tags of a page: that of the encoding that a request gets, then that of the other one.
+fn tags(coding: Coding, fingerprint: &str, version: &Version) -> [String; 2] {
     let plain = format!("{}.{fingerprint}", version.stamp());
     let gzip = format!("{plain}-gz");
-    if prefers_gzip(request) { [gzip, plain] } else { [plain, gzip] }
+    match coding {
+        Coding::Gzip => [gzip, plain],
+        Coding::Identity => [plain, gzip],
+    }
 }
 
 fn validators<'a>(tags: &'a [String], version: &Version) -> Validators<'a> {
@@ -132,12 +153,13 @@ mod tests {
     }
 
     fn asked_with(name: HeaderName, value: &str, version: &Version) -> Option<HttpResponse> {
-        unchanged(&TestRequest::default().insert_header((name, value)).to_http_request(), FINGERPRINT, version)
+        let request = TestRequest::default().insert_header((name, value)).to_http_request();
+        unchanged(&request, &tags(Coding::Identity, FINGERPRINT, version), version)
     }
 
     #[test]
     fn a_tag_matches_its_version_in_any_encoding_and_is_named() {
-        let [plain, gzip] = tags(&TestRequest::default().to_http_request(), FINGERPRINT, &version(7, true));
+        let [plain, gzip] = tags(Coding::Identity, FINGERPRINT, &version(7, true));
         for tag in [plain, gzip] {
             let unchanged = asked_with(IF_NONE_MATCH, &format!("W/\"{tag}\""), &version(7, true)).unwrap();
             assert_eq!(unchanged.headers().get(ETAG).unwrap(), &format!("\"{tag}\""));
@@ -147,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_number_that_comes_back_is_another_version() {
-        let [tag, _] = tags(&TestRequest::default().to_http_request(), FINGERPRINT, &version(7, true));
+        let [tag, _] = tags(Coding::Identity, FINGERPRINT, &version(7, true));
         let mut restored = version(7, true);
         restored.changed_at += TimeDelta::seconds(1);
         assert!(asked_with(IF_NONE_MATCH, &format!("\"{tag}\""), &restored).is_none());

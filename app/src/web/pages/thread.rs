@@ -27,7 +27,10 @@ pub(crate) async fn thread(
     if let Some(after) = query.post()? {
         return new_posts(&request, &state, slug, no, after).await;
     }
-    let Some(checked) = lookup::thread(&state, &slug, no).await? else { return elsewhere(&state, &slug, no).await };
+    let Some(checked) = lookup::thread(&state, &slug, no).await? else {
+        // In a box, because it is large and rare.
+        return Box::pin(elsewhere(&state, &slug, no)).await;
+    };
     let (pool, limits) = (state.pool.clone(), state.config.boards);
     let load = move || async move {
         let read = reading::thread(&pool, no, limits).await?.ok_or_else(|| no_thread(no))?;
