@@ -36,6 +36,12 @@ pub enum AppError {
 }
 
 impl AppError {
+    /// The database does not answer.
+    #[must_use]
+    pub fn no_database(cause: impl Into<String>) -> Self {
+        Self::Unavailable { what: "The database", cause: cause.into() }
+    }
+
     /// The stable code for programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -91,8 +91,8 @@ impl AppState {
             interval: config.feed_interval,
             stale_if_error: config.stale_if_error,
         };
-        let (updates, told) = mpsc::unbounded_channel();
-        let feed = Feed::start(feed_config, &lifecycle, updates);
+        let (to_streams, updates) = mpsc::unbounded_channel();
+        let feed = Feed::start(feed_config, &lifecycle, to_streams);
         let commit_wait = CommitWait::of(config.feed_interval);
         let streams = Streams::start(
             pool.clone(),
@@ -101,7 +101,7 @@ impl AppState {
             config.streams,
             metrics.event_streams.clone(),
             &lifecycle,
-            told,
+            updates,
         );
         let decoding = Arc::new(media::Pool::new(config.pictures, cores));
         let posting = Posting {

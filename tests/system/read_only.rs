@@ -94,3 +94,28 @@ async fn a_standby_is_not_asked_because_what_it_shows_may_be_old() -> Result<()>
     site.must_post("b", &Form::reply(thread, "on the new primary")).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn with_the_strictest_settings_nothing_old_is_shown_and_streams_come_back() -> Result<()> {
+    let servers = Servers::start().await?;
+    servers.migrate(&[]).await?;
+    let settings = [("TRIPTYCH_FEED_INTERVAL", "0ms"), ("TRIPTYCH_STALE_IF_ERROR", "0s")];
+    let replica = servers.replica(&settings).await?;
+    let site = Visitor::new(&replica.url())?;
+    let thread = site.must_post("b", &Form::thread("strict").picture(&small_picture(3)?)).await?.no;
+    let (page, events) = (format!("/b/res/{thread}.html"), format!("/b/res/{thread}/events"));
+    for number in 0..5 {
+        let no = site.must_post("b", &Form::reply(thread, &format!("reply {number}"))).await?.no;
+        ensure!(site.get(&page).await?.text().contains(&format!("id=\"p{no}\"")), "No.{no} is not in its thread");
+    }
+    servers.postgres.demote().await?;
+    site.get(&page).await?.expect_polite_refusal(HTML)?;
+    site.accepting(JSON).get(&events).await?.expect_polite_refusal(JSON)?;
+    // A browser would never come back after a 503.
+    let stream = site.accepting("text/event-stream").get(&events).await?;
+    stream.expect(StatusCode::OK)?;
+    ensure!(stream.header("Content-Type") == "text/event-stream", "it is {}", stream.header("Content-Type"));
+    ensure!(stream.text().starts_with("retry: "), "it is not told when to come back: {}", stream.text());
+    servers.postgres.promote().await?;
+    wait_until("pages are there again", || async { Ok(site.get(&page).await?.status == StatusCode::OK) }).await
+}

@@ -59,7 +59,7 @@ pub const VARIABLES: &[Variable] = &[
         "TRIPTYCH_DATABASE_CONNECTIONS",
         Some("8"),
         EVERYTHING_STORED,
-        "Connections of one replica at the most, 2 to 1000",
+        "Connections of one replica at the most, 2 to 1000; a replica has one more, on which it asks what has changed",
     ),
     plain(
         "TRIPTYCH_S3_ENDPOINT",
@@ -149,7 +149,7 @@ pub const VARIABLES: &[Variable] = &[
         "TRIPTYCH_FEED_INTERVAL",
         Some("20ms"),
         &[Serve],
-        "A replica asks Postgres what has changed at most once in this time, up to 1s, and every post and deletion is answered that much later, so that every replica shows it by then. 0ms: every request waits for an answer of its own time, and posts wait for nothing. May be changed in a rolling update",
+        "A replica asks Postgres what has changed at most once in this time, up to 1s, and every post and deletion is answered that much later, so that every replica shows it by then. 0ms: every request waits for an answer of its own time, and posts wait for nothing. While replicas with a smaller value start beside others, their posts may be missing elsewhere during their first second",
     ),
     plain(
         "TRIPTYCH_STALE_IF_ERROR",

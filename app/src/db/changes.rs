@@ -388,19 +388,24 @@ pub async fn since(
     Ok(rows.collect())
 }
 
-/// Forgets what is older. Answers how many rows.
-pub async fn forget(connection: &mut PgConnection, older_than_seconds: f64) -> Result<u64, Error> {
-    // By the order in which they were written: the oldest first, until one is too young.
+/// How many rows are forgotten at a time, so that one statement never takes long.
+const FORGOTTEN_AT_ONCE: i64 = 10_000;
+
+/// Forgets some of what is older, the oldest first. Answers whether there may be more.
+pub async fn forget(connection: &mut PgConnection, older_than_seconds: f64) -> Result<bool, Error> {
+    // By the order in which they were written, until one is too young. What another replica forgets is left to it.
     let done = sqlx::query!(
-        "delete from change where id < coalesce(
-            (select id from change where changed_at >= clock_timestamp() - make_interval(secs => $1) order by id limit 1),
+        "with oldest as (select id, changed_at from change order by id limit $2 for update skip locked)
+         delete from change where id in (select id from oldest) and id < coalesce(
+            (select min(id) from oldest where changed_at >= clock_timestamp() - make_interval(secs => $1)),
             9223372036854775807
          )",
         older_than_seconds,
+        FORGOTTEN_AT_ONCE,
     )
     .execute(connection)
     .await?;
-    Ok(done.rows_affected())
+    Ok(i64::try_from(done.rows_affected()).is_ok_and(|rows| rows == FORGOTTEN_AT_ONCE))
 }
 
 #[cfg(test)]

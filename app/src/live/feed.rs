@@ -150,7 +150,7 @@ impl Feed {
                     return Ok(current);
                 }
                 if let Some(cause) = &known.outage {
-                    return known.as_of_then(self.0.config.stale_if_error).ok_or_else(|| unavailable(cause));
+                    return known.as_of_then(self.0.config.stale_if_error).ok_or_else(|| AppError::no_database(cause));
                 }
             }
             {
@@ -158,7 +158,9 @@ impl Feed {
                 *wanted = begun.max(*wanted);
             }
             self.0.wake.notify_one();
-            told.changed().await.map_err(|_| unavailable("the feed has ended"))?;
+            // Also when the task that asks is gone, which ends the replica.
+            let answered = tokio::time::timeout(PATIENCE * 2, told.changed()).await;
+            answered.map_err(|_| AppError::no_database("nobody asks it what has changed"))?.ok();
         }
     }
 
@@ -252,10 +254,6 @@ impl Feed {
         drop(known);
         self.0.told.send_modify(|told| *told += 1);
     }
-}
-
-fn unavailable(cause: &str) -> AppError {
-    AppError::Unavailable { what: "The database", cause: cause.to_owned() }
 }
 
 impl Known {

@@ -81,8 +81,9 @@ impl Versions {
             let settled = kept.version.settled || kept.read_at.elapsed() >= SETTLED_AFTER;
             return Ok(Some(Checked { version: Version { settled, ..kept.version }, as_of: current.as_of }));
         }
-        if current.as_of.is_some() {
-            return Err(unavailable("it does not answer, and this page is not kept"));
+        // It may answer again since a moment ago.
+        if current.as_of.is_some() && self.feed.current().await?.as_of.is_some() {
+            return Err(AppError::no_database("it does not answer, and this page is not kept"));
         }
         let read_at = Moment::now();
         let Some(version) = self.ask(scope).await? else { return Ok(None) };
@@ -95,17 +96,13 @@ impl Versions {
         self.questions
             .send(Question { scope, answer })
             .await
-            .map_err(|_| unavailable("the version check has ended"))?;
+            .map_err(|_| AppError::no_database("the version check has ended"))?;
         match answered.await {
             Ok(Ok(version)) => Ok(version),
-            Ok(Err(cause)) => Err(unavailable(&cause)),
-            Err(_) => Err(unavailable("the version check has ended")),
+            Ok(Err(cause)) => Err(AppError::no_database(cause)),
+            Err(_) => Err(AppError::no_database("the version check has ended")),
         }
     }
-}
-
-fn unavailable(cause: &str) -> AppError {
-    AppError::Unavailable { what: "The database", cause: cause.to_owned() }
 }
 
 async fn answer_questions(pool: PgPool, mut inbox: mpsc::Receiver<Question>) {

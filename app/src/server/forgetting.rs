@@ -14,9 +14,8 @@ const INTERVAL: Duration = Duration::from_mins(10);
 /// Does so until the replica ends.
 pub(super) async fn forget_changes(state: web::Data<AppState>, stopping: CancellationToken) {
     while stopping.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
-        match collecting::forget_changes(&state.pool).await {
-            Ok(rows) => tracing::debug!(rows, "old changes forgotten"),
-            Err(error) => tracing::warn!(%error, "old changes stay until the next time"),
+        if let Err(error) = collecting::forget_changes(&state.pool).await {
+            tracing::warn!(%error, "old changes stay until the next time");
         }
     }
 }

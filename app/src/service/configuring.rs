@@ -17,19 +17,20 @@ pub async fn configure_boards(pool: &PgPool, wanted: &[BoardSettings]) -> Result
             changes::publish(&mut transaction, Changes::Boards).await?;
         }
         transaction.commit().await?;
-        if changed {
-            // Nobody knows the setting of the replicas here.
-            CommitWait::of(LONGEST_INTERVAL).pass().await;
-        }
         Ok(changed)
     };
-    db::in_time(configured).await.map_err(|error| {
+    let changed = db::in_time(configured).await.map_err(|error| {
         if !db::is_exhausted(&error) {
             return error.into();
         }
         let last = i16::MAX;
         AppError::Internal(format!("no board can be added: the ids of boards end at {last}, and all are given"))
-    })
+    })?;
+    if changed {
+        // Nobody knows the setting of the replicas here.
+        CommitWait::of(LONGEST_INTERVAL).pass().await;
+    }
+    Ok(changed)
 }
 
 /// Announces the fingerprint of the build and of the visible settings that replicas render pages with from now on. With

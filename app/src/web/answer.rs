@@ -35,10 +35,9 @@ where
 {
     let Checked { version, as_of } = checked;
     if let Some(as_of) = as_of {
-        let page = key.and_then(|key| state.pages.kept(&key, version)).ok_or(AppError::Unavailable {
-            what: "The database",
-            cause: "it does not answer, and this page is not kept".to_owned(),
-        })?;
+        let page = key
+            .and_then(|key| state.pages.kept(&key, version))
+            .ok_or_else(|| AppError::no_database("it does not answer, and this page is not kept"))?;
         return Ok(older(&page.body, *as_of));
     }
     let coding = Coding::of(request);

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use actix_web::http::Method;
-use actix_web::http::header::HeaderName;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::header::{ACCEPT, HeaderName};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use serde::Deserialize;
@@ -27,6 +27,7 @@ use crate::state::AppState;
 
 /// Nothing in between may take a stream for dead that has nothing to tell; proxies wait for a minute.
 const HEARTBEAT: Duration = Duration::from_secs(20);
+const EVENT_STREAM: &str = "text/event-stream";
 /// A comment, which clients pass over.
 const NOTHING_NEW: &[u8] = b":\n\n";
 /// After how many milliseconds a client comes back. When a replica ends, all of its clients do; so each is told another
@@ -49,8 +50,11 @@ pub(crate) async fn of_board(
     slug: web::Path<String>,
     query: web::Query<EventsQuery>,
 ) -> Answer {
-    let found = lookup::board(&state, &slug).await?;
-    answer(&request, &state, Scope::Board(found.id), &slug, &query).await?.ok_or_else(|| lookup::no_board(&slug))
+    let opened = async {
+        let found = lookup::board(&state, &slug).await?;
+        answer(&request, &state, Scope::Board(found.id), &slug, &query).await?.ok_or_else(|| lookup::no_board(&slug))
+    };
+    opened.await.or_else(|error| in_outage(&request, error))
 }
 
 pub(crate) async fn of_thread(
@@ -61,8 +65,21 @@ pub(crate) async fn of_thread(
 ) -> Answer {
     let (slug, number) = path.into_inner();
     let no = thread_no(&number)?;
-    lookup::thread(&state, &slug, no).await?.ok_or_else(|| no_thread(no))?;
-    answer(&request, &state, Scope::Thread(no), &slug, &query).await?.ok_or_else(|| no_thread(no))
+    let opened = async {
+        lookup::thread(&state, &slug, no).await?.ok_or_else(|| no_thread(no))?;
+        answer(&request, &state, Scope::Thread(no), &slug, &query).await?.ok_or_else(|| no_thread(no))
+    };
+    opened.await.or_else(|error| in_outage(&request, error))
+}
+
+/// Browsers give a stream up for good at any status but 200. So while the database does not answer, they get a stream that
+/// ends at once, and come back until it does; programs are told what is wrong.
+fn in_outage(request: &HttpRequest, error: AppError) -> Answer {
+    let from_browser = header(request, ACCEPT).contains(EVENT_STREAM);
+    if !from_browser || !matches!(error, AppError::Unavailable { .. }) {
+        return Err(error);
+    }
+    Ok(cors::open(head().body(retry())))
 }
 
 async fn answer(
@@ -73,12 +90,7 @@ async fn answer(
     query: &EventsQuery,
 ) -> Result<Option<HttpResponse>, AppError> {
     let after = position(request, query)?;
-    let mut answer = HttpResponse::Ok();
-    answer
-        .content_type("text/event-stream")
-        .insert_header(CachePolicy::Never.header())
-        // For proxies that speak nginx, to pass on every event at once.
-        .insert_header(("X-Accel-Buffering", "no"));
+    let mut answer = head();
     if request.method() == Method::HEAD {
         return Ok(Some(cors::open(answer.finish())));
     }
@@ -86,6 +98,16 @@ async fn answer(
     let Some(stream) = state.streams.open(scope, slug, address, after).await? else { return Ok(None) };
     let sending = Sending { stream, draining: state.lifecycle.draining().clone(), begun: false };
     Ok(Some(cors::open(answer.streaming(unfold(sending, Sending::next)))))
+}
+
+fn head() -> HttpResponseBuilder {
+    let mut answer = HttpResponse::Ok();
+    answer
+        .content_type(EVENT_STREAM)
+        .insert_header(CachePolicy::Never.header())
+        // For proxies that speak nginx, to pass on every event at once.
+        .insert_header(("X-Accel-Buffering", "no"));
+    answer
 }
 
 /// As the browser says when it comes back, else as the address says.
@@ -108,7 +130,7 @@ impl Sending {
     async fn next(mut self) -> Option<(Result<Bytes, AppError>, Self)> {
         if !self.begun {
             self.begun = true;
-            return Some((Ok(format!("retry: {}\n\n", retry()).into()), self));
+            return Some((Ok(retry().into()), self));
         }
         let text = tokio::select! {
             biased;
@@ -127,11 +149,13 @@ impl Sending {
     }
 }
 
-fn retry() -> u16 {
+/// Says when to come back.
+fn retry() -> String {
     let mut bytes = [0; 2];
     // Without randomness all come back at the same time, which is not worth an error.
     let _ = getrandom::fill(&mut bytes);
-    RETRY.start + u16::from_ne_bytes(bytes) % (RETRY.end - RETRY.start)
+    let retry = RETRY.start + u16::from_ne_bytes(bytes) % (RETRY.end - RETRY.start);
+    format!("retry: {retry}\n\n")
 }
 
 #[cfg(test)]
@@ -172,7 +196,9 @@ mod tests {
 
     #[test]
     fn clients_come_back_at_different_times() {
-        let times: std::collections::BTreeSet<u16> = (0..100).map(|_| retry()).collect();
+        let time = |text: String| text.strip_prefix("retry: ")?.strip_suffix("\n\n")?.parse().ok();
+        let times: Option<std::collections::BTreeSet<u16>> = (0..100).map(|_| time(retry())).collect();
+        let times = times.unwrap();
         assert!(times.len() > 50, "{times:?}");
         assert!(times.iter().all(|time| RETRY.contains(time)), "{times:?}");
     }

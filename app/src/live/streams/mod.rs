@@ -217,7 +217,7 @@ impl Streams {
         let mut blocks = Vec::new();
         for (scope, (board, position)) in told {
             match self.read_missed(scope, &board, position).await {
-                Ok(block) => blocks.extend(block.map(|block| (scope, block))),
+                Ok(block) => blocks.extend(block.map(|block| (scope, position, block))),
                 Err(error) => {
                     tracing::warn!(%error, "those who watch something are not told yet what has changed");
                     still_unclear.insert(scope);
@@ -229,8 +229,9 @@ impl Streams {
         }
         self.0.commit_wait.pass().await;
         let mut watched = self.watched();
-        for (scope, block) in blocks {
-            if let Some(topic) = watched.topics.get_mut(&scope) {
+        for (scope, position, block) in blocks {
+            // Another one, if everybody has gone meanwhile and somebody else has come.
+            if let Some(topic) = watched.topics.get_mut(&scope).filter(|topic| topic.told() == Some(position)) {
                 topic.push(block);
             }
         }

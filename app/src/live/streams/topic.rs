@@ -36,7 +36,7 @@ pub(super) struct Block {
     /// As far as it goes.
     pub(super) position: Position,
     pub(super) text: Bytes,
-    /// Who has read further in the table need not be told, unless this says that history is another one.
+    /// Sent to every stream. Other blocks are not sent to streams that have already read further in the table.
     is_reload: bool,
     /// There is nothing left to watch.
     is_last: bool,
@@ -108,7 +108,7 @@ impl Topic {
 }
 
 impl Block {
-    /// Says that a thread was deleted. A board is not, but its list may end.
+    /// Says that a thread was deleted. Boards cannot be deleted; should the row of one be gone, the page has to say so.
     pub(super) fn gone(scope: Scope, board: &str, seen: Position) -> Self {
         let text = match scope {
             Scope::Thread(thread) => text::gone(board, thread),
