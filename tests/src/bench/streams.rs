@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Deserialize;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
     sync::mpsc,
     task::JoinSet,
@@ -140,7 +140,7 @@ impl Watching {
 
     /// Leaves the streams alone for a while, and makes sure that all of them are alive.
     async fn idle(&mut self, replica: &Replica, stack: &Stack) -> Result<Idle> {
-        while self.told.try_recv().is_ok_and(|told| matches!(told, Told::Heartbeat)) {}
+        self.heartbeats()?;
         let replica = replica.pid().context("the replica does not run")?;
         let postgres = stack.postgres.pid().context("Postgres does not run")?;
         let (of_replica, of_postgres) = (processor_seconds(replica)?, processor_seconds(postgres)?);
@@ -151,6 +151,16 @@ impl Watching {
             replica: share(of_replica, processor_seconds(replica)?),
             postgres: share(of_postgres, processor_seconds(postgres)?),
         };
+        let heartbeats = self.heartbeats()?;
+        let streams = self.streams.len();
+        // One of each stream; some a little before this time or after it.
+        let expected = streams * 9 / 10..=streams * 11 / 10 + 1;
+        ensure!(expected.contains(&heartbeats), "{heartbeats} heartbeats of {streams} streams came in {IDLE:?}");
+        Ok(idle)
+    }
+
+    /// How many have come, and nothing else.
+    fn heartbeats(&mut self) -> Result<usize> {
         let mut heartbeats = 0;
         while let Ok(told) = self.told.try_recv() {
             match told {
@@ -159,33 +169,33 @@ impl Watching {
                 Told::End(how) => bail!("a stream has ended: {how}"),
             }
         }
-        let streams = self.streams.len();
-        // One of each stream; some a little before this time or after it.
-        let expected = streams * 9 / 10..=streams * 11 / 10 + 1;
-        ensure!(expected.contains(&heartbeats), "{heartbeats} heartbeats of {streams} streams came in {IDLE:?}");
-        Ok(idle)
+        Ok(heartbeats)
     }
 }
 
 /// Opens a stream, and reads until the position from which on it tells everything.
 async fn open(address: &str, path: &str) -> Result<BufReader<TcpStream>> {
     let mut socket = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await?;
     // There are many of them, and what they tell is short.
     let mut stream = BufReader::with_capacity(512, socket);
     let mut head = String::new();
-    let position = async {
+    let begun = async {
         loop {
             let start = head.len();
             ensure!(stream.read_line(&mut head).await? > 0, "the answer breaks off");
+            if !head.starts_with("HTTP/1.1 200 ") {
+                stream.read_to_string(&mut head).await?;
+                bail!("this is no stream");
+            }
             if head.get(start..).is_some_and(|line| line.starts_with("id: ")) {
                 return Ok(());
             }
         }
     };
-    tokio::time::timeout(LIMIT, position).await.context("a stream does not begin")?.with_context(|| head.clone())?;
-    ensure!(head.starts_with("HTTP/1.1 200 "), "this is no stream:\n{head}");
+    let begun = tokio::time::timeout(LIMIT, begun).await.context("it does not begin");
+    begun.flatten().with_context(|| format!("what has come is {head:?}"))?;
     Ok(stream)
 }
 
