@@ -73,3 +73,27 @@ pub async fn short_threads(database: &mut PgConnection, per_board: i64) -> Resul
     );
     Ok(threads.bind(per_board).fetch_all(database).await?)
 }
+
+/// Adds archived threads of one post to the first board, with its name: pages that are many and small.
+pub async fn archived_threads(database: &mut PgConnection, number: i64) -> Result<Vec<(String, i32)>> {
+    let threads = sqlx::query_as(
+        "with first as (select id, slug from board order by position limit 1),
+         opened as (
+             insert into thread (board_id, archived_at) select id, now() from first, generate_series(1, $1) returning no
+         ),
+         posted as (
+             insert into post (no, thread_no, sage, comment, html, password_hash, address_hash)
+             select no, no, false, 'Thread ' || no, 'Thread ' || no, sha256(int4send(no)), sha256(int4send(-no)) from opened
+         ),
+         stated as (insert into thread_state (thread_no, board_id) select no, id from opened, first),
+         counted as (
+             update board_state set version = version + 1, threads = threads + $1, posts = posts + $1
+             where board_id in (select id from first)
+         )
+         select slug, no from first, opened order by no",
+    );
+    let threads = threads.bind(number).fetch_all(&mut *database).await.context("cannot add threads")?;
+    // As autovacuum would have left it.
+    database.execute("vacuum analyze").await.context("cannot vacuum the board")?;
+    Ok(threads)
+}

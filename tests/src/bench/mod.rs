@@ -9,12 +9,14 @@
 //! check that a fresh page costs is paid for by our side.
 
 pub mod content;
+pub mod freshness;
 pub mod growth;
 pub mod load;
 pub mod machine;
 pub mod reads;
 pub mod reference;
 pub mod start;
+pub mod streams;
 pub mod table;
 pub mod uploads;
 

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use super::{
     LOAD_CPU, SERVER_CPU, Spread,
     content::{REPLIES, THREADS},
-    growth,
+    float, freshness, growth,
     growth::{AT_ONCE, BOARDS, Growth},
     load::CONNECTIONS,
     machine::Memory,
     reads::Row,
     start::{READS, STARTS},
+    streams::{IDLE, POSTS, Streams, TOLD},
     uploads::{TOTAL, Uploads},
 };
 
@@ -41,6 +42,70 @@ pub fn of_replica(reads: &[Row], uploads: &Uploads, start: Spread, sizes: &Sizes
     read_table(&mut text, reads);
     upload_table(&mut text, uploads);
     size_table(&mut text, start, sizes);
+    text
+}
+
+/// What it costs to be fresh, as text.
+#[must_use]
+pub fn of_freshness(rows: &[freshness::Row]) -> String {
+    let mut text = "\nFRESHNESS: how many statements a second one replica sends to Postgres, while one client reads pages \
+                    that have not changed, as\nfast as it can. A replica asks what has changed at most every 20 ms, and \
+                    every second how long its neighbours wait.\n\n"
+        .to_owned();
+    let _ = writeln!(text, "{:<44}{:>9}   {:<22}{:>9}", "what", "reads/s", "statements/s", "aim");
+    for row in rows {
+        let (what, aim) = match row.pages {
+            0 => ("nobody reads".to_owned(), "0"),
+            1 => ("one page".to_owned(), "below 52"),
+            pages => (format!("{pages} different pages"), "below 52"),
+        };
+        let statements = row.statements;
+        let statements = format!("{:.1} ({:.1} to {:.1})", statements.median, statements.least, statements.most);
+        let _ = writeln!(text, "{what:<44}{:>9.0}   {statements:<22}{aim:>9}", row.reads.median);
+    }
+    text
+}
+
+/// What event streams do and cost, as text.
+#[must_use]
+pub fn of_streams(streams: &Streams) -> String {
+    let mut text = format!("\nSTREAMS: {POSTS} posts, one after the other; milliseconds.\n\n");
+    let _ = writeln!(text, "{:<64}{:>9}{:>9}{:>14}", "what", "median", "p99", "aim");
+    for (what, times, aim) in [
+        ("from sending a post to its event on another replica", streams.from_sending, "none"),
+        ("from its answer to this event", streams.from_answer, "p99 below 60"),
+        ("from sending a post to its answer", streams.answer, "none"),
+        ("the same with TRIPTYCH_FEED_INTERVAL=0ms", streams.answer_at_once, "none"),
+    ] {
+        let _ = writeln!(text, "{what:<64}{:>9.1}{:>9.1}{aim:>14}", times.median, times.p99);
+    }
+    let _ =
+        writeln!(text, "{:<64}{:>9.1}{:>9}{:>14}", "what the interval adds", streams.commit_wait.median, "", "none");
+
+    let Streams { open, before, with_all, idle_one, idle_all, all_from_sending, all_from_answer, .. } = *streams;
+    let _ = write!(
+        text,
+        "\n{open} event streams of one replica, left alone for {} s, in which each has a heartbeat; then {TOLD} posts.\n\n",
+        IDLE.as_secs()
+    );
+    let mebibytes = with_all - before;
+    let _ = writeln!(text, "{:<64}{:>9}{:>9}{:>14}", "what", "", "most", "aim");
+    for (what, number, aim) in [
+        (format!("MiB in memory more than with one stream, which has {before:.1}"), mebibytes, "below 100"),
+        ("KiB for one stream".to_owned(), mebibytes * 1024.0 / (float(open) - 1.0), "none"),
+        ("% of a processor: the replica".to_owned(), idle_all.replica, "below 5"),
+        ("% of a processor: Postgres".to_owned(), idle_all.postgres, "none"),
+        ("% of a processor, with one stream: the replica".to_owned(), idle_one.replica, "none"),
+        ("% of a processor, with one stream: Postgres".to_owned(), idle_one.postgres, "none"),
+    ] {
+        let _ = writeln!(text, "{what:<64}{number:>9.1}{:>9}{aim:>14}", "");
+    }
+    for (what, spread, aim) in [
+        ("ms from sending a post until all streams have its event", all_from_sending, "none"),
+        ("ms from its answer until all have it", all_from_answer, "below 200"),
+    ] {
+        let _ = writeln!(text, "{what:<64}{:>9.1}{:>9.1}{aim:>14}", spread.median, spread.most);
+    }
     text
 }
 

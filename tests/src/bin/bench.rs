@@ -1,4 +1,5 @@
-//! `make bench`: what the board costs, printed as tables. With the argument `growth`, only what a large board costs.
+//! `make bench`: what the board costs, printed as tables. With the argument `growth`, only what a large board costs; with
+//! `freshness`, only what it costs to show and to tell what has changed.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this program talks to the person who started it")]
 
 use std::process::ExitCode;
@@ -9,11 +10,11 @@ use triptych_tests::{
     bench::{
         LOAD_CPU, SERVER_CPU,
         content::Writer,
-        growth,
+        freshness, growth,
         machine::{self, pin},
         reads::Reads,
         reference::Reference,
-        start,
+        start, streams,
         table::{self, Sizes},
         uploads,
     },
@@ -34,24 +35,55 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<String> {
-    let only_growth = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("growth") => true,
-        Some(other) => bail!("{other} means nothing here; growth is the only part that can be had alone"),
-    };
+    let part = std::env::args().nth(1);
+    let wanted = |name| part.as_deref().is_none_or(|part| part == name);
+    if let Some(other) = part.as_deref().filter(|part| !["freshness", "growth"].contains(part)) {
+        bail!("{other} means nothing here; freshness and growth are the parts that can be had alone");
+    }
     let own = std::env::current_exe().context("cannot find this program")?;
     ensure!(own.components().any(|part| part.as_os_str() == "release"), "measure release binaries: make bench");
-    let heading = table::heading(&machine::description());
-    let of_replica = if only_growth { String::new() } else { of_replica().await? };
+    let mut tables = table::heading(&machine::description());
+    if part.is_none() {
+        tables.push_str(&of_replica().await?);
+    }
+    if wanted("freshness") {
+        tables.push_str(&of_freshness().await?);
+    }
+    if wanted("growth") {
+        tables.push_str(&of_growth().await?);
+    }
+    Ok(tables)
+}
 
+/// A large board and a small one.
+async fn of_growth() -> Result<String> {
     eprintln!("Filling a board with ten thousand posts and one with five million, which takes some minutes");
     // What is started now inherits the processor of the servers.
     pin(std::process::id(), SERVER_CPU).context("two processors are needed")?;
     let boards = growth::Boards::fill().await;
     pin(std::process::id(), LOAD_CPU).context("two processors are needed")?;
     eprintln!("Measuring both");
-    let growth = growth::run(boards?).await?;
-    Ok(heading + &of_replica + &table::of_growth(&growth))
+    Ok(table::of_growth(&growth::run(boards?).await?))
+}
+
+/// What replicas ask Postgres, and what they tell those who watch.
+async fn of_freshness() -> Result<String> {
+    let this = std::process::id();
+    eprintln!("Counting statements while pages are read");
+    // What is started now inherits the processor of the servers.
+    pin(this, SERVER_CPU).context("two processors are needed")?;
+    let stack = freshness::start().await;
+    pin(this, LOAD_CPU).context("two processors are needed")?;
+    let stack = stack?;
+    let rows = freshness::run(&stack).await?;
+    stack.stop().await?;
+
+    eprintln!("Watching event streams");
+    pin(this, SERVER_CPU)?;
+    let board = streams::Board::start().await;
+    pin(this, LOAD_CPU)?;
+    let streams = board?.run().await?;
+    Ok(table::of_freshness(&rows) + &table::of_streams(&streams))
 }
 
 /// Pages and pictures through one replica.
