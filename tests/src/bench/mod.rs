@@ -5,8 +5,8 @@
 //! fails when something was not measured correctly (bytes that differ, an answer that is an error).
 //!
 //! Who runs where: everything that answers a request runs on CPU 0 (the replica *and* Postgres, or the nginx that
-//! it is compared to), everything that asks runs on CPU 1 (wrk, this process, and the S3 server in it). So the version
-//! check that a fresh page costs is paid for by our side.
+//! it is compared to), everything that asks runs on CPU 1 (wrk, this process, and the S3 server in it). So what the feed asks
+//! is paid for by our side.
 
 pub mod content;
 pub mod freshness;
