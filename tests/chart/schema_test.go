@@ -200,7 +200,7 @@ var contradictions = map[string][]contradiction{
 		{"alerts about nothing", []string{`metrics.prometheusRule.enabled=true`}, `metrics.prometheusRule.enabled without metrics.serviceMonitor.enabled`},
 		{"too little memory", []string{`app.resources.limits.memory="256Mi"`}, `app.resources.limits.memory=256Mi is too little:`},
 		{"too many cores for it", []string{`app.resources.limits.cpu="4"`}, `170 for each of 4 cores that decode`},
-		{"too many streams for it", []string{`app.streams.max=30000`}, `295 for app.streams.max`},
+		{"too many streams for it", []string{`app.streams.max=30000`}, `586 for app.streams.max`},
 		{"too large posts for it", []string{`limits={"files":20,"fileSize":"32MiB"}`}, `and 128 for everything else are`},
 	},
 }
@@ -211,9 +211,9 @@ func TestNoContradiction(t *testing.T) {
 		{`ingress.host="*.example.org"`, `publicUrl="https://board.example.org"`},
 		{`metrics.serviceMonitor.enabled=true`, `metrics.prometheusRule.enabled=true`},
 		// 96 for uploads, 170 for each of two cores, 99 for streams, 128 for the rest.
-		{`app.resources.limits.memory="663Mi"`},
-		{`app.resources.limits.memory="574Mi"`, `app.streams.max=1000`},
-		{`app.resources.limits={"cpu":"4","memory":"1Gi"}`},
+		{`app.resources.limits.memory="760Mi"`},
+		{`app.resources.limits.memory="584Mi"`, `app.streams.max=1000`},
+		{`app.resources.limits={"cpu":"4","memory":"1100Mi"}`},
 		{`app.resources.limits={"cpu":null,"memory":"300Mi"}`},
 		{`app.resources=null`},
 		{`app.drainDelaySeconds=23`},

@@ -85,8 +85,8 @@
   {{- $there := div (mul (regexFind "^[0-9]+" $memory | int64) (get $units (regexFind "[A-Za-z]*$" $memory))) 1048576 -}}
   {{- if hasSuffix "m" $cpu }}{{ $cpu = div (add (trimSuffix "m" $cpu | int) 999) 1000 | toString }}{{ end -}}
   {{- $uploads := include "triptych.uploadMemoryMiB" . | int -}}
-  {{- /* Decoding takes 170 MiB a core, an event stream 10 KiB. In the 128: the program 36, pages 32, texts 16, and connections that send, half a MiB each. */ -}}
-  {{- $streams := div (add (int .Values.app.streams.max) 101) 102 -}}
+  {{- /* Decoding takes 170 MiB a core, an event stream 20 KiB. In the 128: the program 36, pages 32, texts 16, and connections that send, half a MiB each. */ -}}
+  {{- $streams := div (add (mul 20 (int .Values.app.streams.max)) 1023) 1024 -}}
   {{- $needed := add $uploads (mul 170 (int $cpu)) $streams 128 -}}
   {{- if gt $needed $there -}}
     {{- $problems = append $problems (printf "app.resources.limits.memory=%s is too little: %d MiB for uploads (limits.files × limits.fileSize, and limits.fileSize once more; 96 at the least), 170 for each of %s cores that decode, %d for app.streams.max, and 128 for everything else are %dMi." $memory $uploads $cpu $streams $needed) -}}
