@@ -80,6 +80,8 @@ pub struct Streams {
     pub all_from_sending: Spread,
     /// From its answer until then.
     pub all_from_answer: Spread,
+    /// Milliseconds of the replica's processor time for it.
+    pub processor: Spread,
 }
 
 /// What a stream has told.
@@ -279,13 +281,15 @@ impl Board {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let with_all = memory(pid)?.now;
         let idle_all = watching.idle(here, &self.stack).await?;
-        let (mut all_from_sending, mut all_from_answer) = (Vec::new(), Vec::new());
+        let (mut all_from_sending, mut all_from_answer, mut processor) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..TOLD {
+            let before = processor_seconds(pid)?;
             let post = poster.post(number).await?;
             let last = watching.all_told_of(post.no).await?.into_iter().max().context("there are streams")?;
             all_from_sending.push(milliseconds(post.sent, last));
             all_from_answer.push(milliseconds(post.answered, last));
             tokio::time::sleep(Duration::from_millis(100)).await;
+            processor.push((processor_seconds(pid)? - before) * 1e3);
         }
         drop(watching);
         self.stack.stop().await?;
@@ -302,6 +306,7 @@ impl Board {
             idle_all,
             all_from_sending: Spread::of(all_from_sending)?,
             all_from_answer: Spread::of(all_from_answer)?,
+            processor: Spread::of(processor)?,
         })
     }
 }

@@ -82,14 +82,15 @@ pub fn of_streams(streams: &Streams) -> String {
     let _ =
         writeln!(text, "{:<64}{:>9.1}{:>9}{:>14}", "what the interval adds", streams.commit_wait.median, "", "none");
 
-    let Streams { open, before, with_all, idle_one, idle_all, all_from_sending, all_from_answer, .. } = *streams;
+    let Streams { open, before, with_all, idle_one, idle_all, all_from_sending, all_from_answer, processor, .. } =
+        *streams;
     let _ = write!(
         text,
         "\n{open} event streams of one replica, left alone for {} s, in which each has a heartbeat; then {TOLD} posts.\n\n",
         IDLE.as_secs()
     );
     let mebibytes = with_all - before;
-    let _ = writeln!(text, "{:<64}{:>9}{:>9}{:>14}", "what", "", "most", "aim");
+    let _ = writeln!(text, "{:<64}{:>9}{:>9}{:>14}", "what", "", "", "aim");
     for (what, number, aim) in [
         (format!("MiB in memory more than with one stream, which has {before:.1}"), mebibytes, "below 100"),
         ("KiB for one stream".to_owned(), mebibytes * 1024.0 / (float(open) - 1.0), "none"),
@@ -100,9 +101,11 @@ pub fn of_streams(streams: &Streams) -> String {
     ] {
         let _ = writeln!(text, "{what:<64}{number:>9.1}{:>9}{aim:>14}", "");
     }
+    let _ = writeln!(text, "\n{:<64}{:>9}{:>9}{:>14}", "", "median", "most", "aim");
     for (what, spread, aim) in [
         ("ms from sending a post until all streams have its event", all_from_sending, "none"),
         ("ms from its answer until all have it", all_from_answer, "below 200"),
+        ("replica's CPU milliseconds for it", processor, "none"),
     ] {
         let _ = writeln!(text, "{what:<64}{:>9.1}{:>9.1}{aim:>14}", spread.median, spread.most);
     }
