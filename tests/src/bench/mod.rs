@@ -2,7 +2,8 @@
 //!
 //! Ratios within one run, never bare times: a round measures ours and the reference one right after the other, the
 //! next round in the other order, and the median of the rounds counts. Nothing fails because a number is bad; it
-//! fails when something was not measured correctly (bytes that differ, an answer that is an error).
+//! fails when something was not measured correctly (bytes that differ, an answer that is an error). Only how pages are kept
+//! fresh, and who is told, has no reference: statements are counted there, and waiting that is meant to be is timed.
 //!
 //! Who runs where: everything that answers a request runs on CPU 0 (the replica *and* Postgres, or the nginx that
 //! it is compared to), everything that asks runs on CPU 1 (wrk, this process, and the S3 server in it). So what the feed asks
