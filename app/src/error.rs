@@ -42,6 +42,12 @@ impl AppError {
         Self::Unavailable { what: "The database", cause: cause.into() }
     }
 
+    /// The database does not answer, and what was asked for is not in memory either.
+    #[must_use]
+    pub fn not_kept() -> Self {
+        Self::no_database("it does not answer, and this page is not kept")
+    }
+
     /// The stable code for programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -58,7 +64,7 @@ impl AppError {
 impl From<db::Error> for AppError {
     fn from(error: db::Error) -> Self {
         if db::is_passing(&error) {
-            Self::Unavailable { what: "The database", cause: error.to_string() }
+            Self::no_database(error.to_string())
         } else {
             Self::Internal(format!("database: {error}"))
         }

@@ -7,9 +7,6 @@ use std::io::Write as _;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
-/// Where a page that is rendered already can get one more line. In `base.html`, once.
-pub const NOTICE_PLACE: &str = "<main id=\"main\" tabindex=\"-1\">";
-
 /// A rendered body. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Representation {
@@ -30,14 +27,6 @@ impl Representation {
         // Writing to a vector cannot fail; should it, the page is sent uncompressed to everybody.
         let gzip = encoder.write_all(body.as_bytes()).and_then(|()| encoder.finish()).unwrap_or_default();
         Self { content_type, plain: body.into(), gzip: gzip.into() }
-    }
-
-    /// The body as it is, with a notice at the place for one ([`NOTICE_PLACE`]); `None` if it has none.
-    #[must_use]
-    pub fn with_notice(&self, notice: &str) -> Option<String> {
-        let body = std::str::from_utf8(&self.plain).ok().filter(|_| self.content_type.starts_with("text/html"))?;
-        let (before, after) = body.split_once(NOTICE_PLACE)?;
-        Some([before, NOTICE_PLACE, notice, after].concat())
     }
 
     /// Bytes that it takes in memory.

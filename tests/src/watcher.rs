@@ -21,23 +21,39 @@ pub enum Told {
     Reload,
 }
 
+impl Told {
+    /// What an event tells.
+    pub fn of(event: &Event) -> Result<Self> {
+        match event.kind.as_str() {
+            "message" => serde_json::from_str(&event.data).map(Self::Thread).with_context(|| event.data.clone()),
+            "reload" => Ok(Self::Reload),
+            other => bail!("nobody knows the event {other:?}"),
+        }
+    }
+}
+
 /// What has happened to a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct ThreadEvent {
     /// The board.
     pub board: String,
     /// The thread.
     pub thread: i64,
     /// Posts that were made.
+    #[serde(default)]
     pub posted: Vec<i64>,
     /// Posts that were deleted.
+    #[serde(default)]
     pub deleted: Vec<i64>,
     /// Posts whose pictures were deleted.
+    #[serde(default)]
     pub changed: Vec<i64>,
     /// The thread was archived.
+    #[serde(default)]
     pub archived: bool,
     /// The thread was deleted.
+    #[serde(default)]
     pub gone: bool,
 }
 
@@ -75,14 +91,9 @@ impl Watcher {
     pub async fn next(&mut self) -> Result<Option<Told>> {
         loop {
             if let Some(event) = self.events.pop_front() {
+                let told = Told::of(&event)?;
                 self.move_on(Some(event.id));
-                return match event.kind.as_str() {
-                    "message" => {
-                        serde_json::from_str(&event.data).map(|event| Some(Told::Thread(event))).context(event.data)
-                    }
-                    "reload" => Ok(Some(Told::Reload)),
-                    other => bail!("nobody knows the event {other:?}"),
-                };
+                return Ok(Some(told));
             }
             if !self.receive().await? {
                 return Ok(None);

@@ -3,11 +3,8 @@
 //! [`publish`] alone raises versions and counts, and it says what has changed in the same statement. So there is no
 //! change to a page that the replicas would not hear of. Every use case calls it once, last, with all locks taken.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 
-use super::versions::Scope;
 use super::{Error, PgConnection};
 use crate::domain::{BoardId, PostNo};
 
@@ -104,7 +101,7 @@ impl What {
         }
     }
 
-    pub(super) fn from_column(name: &str) -> Self {
+    fn from_column(name: &str) -> Self {
         let known = [
             Self::Posted,
             Self::Deleted,
@@ -138,15 +135,23 @@ pub struct Published {
 }
 
 impl Published {
-    /// How far something had changed with this.
-    #[must_use]
-    pub fn position(&self, scope: Scope) -> Option<Position> {
-        let version = match scope {
-            Scope::Site => None,
-            Scope::Board(board) => self.board_version.filter(|_| self.board == Some(board)),
-            Scope::Thread(thread) => self.thread_version.filter(|_| self.thread == Some(thread)),
-        };
-        Some(Position { version: version?, changed_at: self.changed_at.timestamp_micros() })
+    /// Of these columns of `change`.
+    pub(super) fn new(
+        what: &str,
+        changed_at: DateTime<Utc>,
+        board: (Option<i16>, Option<i64>),
+        thread: (Option<i32>, Option<i64>),
+        post_no: Option<i32>,
+    ) -> Self {
+        Self {
+            what: What::from_column(what),
+            changed_at,
+            board: board.0.map(BoardId),
+            board_version: board.1,
+            thread: thread.0.map(PostNo),
+            thread_version: thread.1,
+            post: post_no.map(PostNo),
+        }
     }
 }
 
@@ -244,16 +249,6 @@ struct Effect {
 
 impl Effect {
     fn of(change: &Change) -> Self {
-        let on_post = |what, thread, post, replies, posts, pictures| Self {
-            what,
-            thread,
-            post: Some(post),
-            thread_replies: replies,
-            thread_pictures: pictures,
-            board_threads: 0,
-            board_posts: posts,
-            board_pictures: pictures,
-        };
         let on_thread = |what, thread| Self {
             what,
             thread,
@@ -263,6 +258,14 @@ impl Effect {
             board_threads: 0,
             board_posts: 0,
             board_pictures: 0,
+        };
+        let on_post = |what, thread, post, replies, posts, pictures| Self {
+            post: Some(post),
+            thread_replies: replies,
+            thread_pictures: pictures,
+            board_posts: posts,
+            board_pictures: pictures,
+            ..on_thread(what, thread)
         };
         match *change {
             Change::Posted { thread, no, pictures } if no == thread => {
@@ -282,110 +285,6 @@ impl Effect {
             Change::Archived { thread } => on_thread(What::Archived, thread),
         }
     }
-}
-
-/// How far a board or a thread had changed, for somebody who watches it. The time belongs to it: a database that was
-/// restored gives out version numbers a second time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Position {
-    /// The version.
-    pub version: i64,
-    /// When it was made, in microseconds since 1970.
-    pub changed_at: i64,
-}
-
-impl Position {
-    /// Whether this is the next version after an earlier one, in the same history.
-    #[must_use]
-    pub const fn follows(self, earlier: Self) -> bool {
-        self.version == earlier.version.saturating_add(1) && self.changed_at > earlier.changed_at
-    }
-}
-
-impl std::fmt::Display for Position {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{:x}", self.version, self.changed_at)
-    }
-}
-
-impl std::str::FromStr for Position {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        // Digits only: what is parsed is written in the same way again.
-        let (version, changed_at) = text.split_once('.').filter(|_| !text.contains(['+', '-'])).ok_or(())?;
-        let changed_at = i64::from_str_radix(changed_at, 16).map_err(|_| ())?;
-        Ok(Self { version: version.parse().map_err(|_| ())?, changed_at })
-    }
-}
-
-/// The present positions of boards and threads; those that do not exist have none.
-pub async fn positions(connection: &mut PgConnection, scopes: &[Scope]) -> Result<HashMap<Scope, Position>, Error> {
-    let (mut threads, mut boards) = (Vec::new(), Vec::new());
-    for scope in scopes {
-        match scope {
-            Scope::Thread(no) => threads.push(no.0),
-            Scope::Board(id) => boards.push(id.0),
-            Scope::Site => {}
-        }
-    }
-    let rows = sqlx::query!(
-        r#"select thread_no, null::smallint as board_id, version as "version!", changed_at as "changed_at!"
-           from unnest($1::integer[]) as asked (no) join thread_state on thread_no = asked.no
-           union all
-           select null, board_id, version, changed_at
-           from unnest($2::smallint[]) as asked (id) join board_state on board_id = asked.id"#,
-        &threads,
-        &boards,
-    )
-    .fetch_all(connection)
-    .await?;
-    let rows = rows.into_iter().filter_map(|row| {
-        let of_thread = row.thread_no.map(|no| Scope::Thread(PostNo(no)));
-        let scope = of_thread.or_else(|| row.board_id.map(|id| Scope::Board(BoardId(id))))?;
-        Some((scope, Position { version: row.version, changed_at: row.changed_at.timestamp_micros() }))
-    });
-    Ok(rows.collect())
-}
-
-/// The rows that say what happened to a board or thread from a version on, in the order of versions, that version included;
-/// so many at the most.
-pub async fn since(
-    connection: &mut PgConnection,
-    scope: Scope,
-    version: i64,
-    limit: usize,
-) -> Result<Vec<Published>, Error> {
-    let (board, thread) = match scope {
-        Scope::Site => return Ok(Vec::new()),
-        Scope::Board(board) => (Some(board.0), None),
-        Scope::Thread(thread) => (None, Some(thread.0)),
-    };
-    let rows = sqlx::query!(
-        "(select id, what, changed_at, board_id, board_version, thread_no, thread_version, post_no
-          from change where board_id = $1 and board_version >= $3 order by board_version, id limit $4)
-         union all
-         (select id, what, changed_at, board_id, board_version, thread_no, thread_version, post_no
-          from change where thread_no = $2 and thread_version >= $3 order by thread_version, id limit $4)",
-        board,
-        thread,
-        version,
-        i64::try_from(limit).unwrap_or(i64::MAX),
-    )
-    .fetch_all(connection)
-    .await?;
-    let rows = rows.into_iter().filter_map(|row| {
-        Some(Published {
-            what: What::from_column(&row.what?),
-            changed_at: row.changed_at?,
-            board: row.board_id.map(BoardId),
-            board_version: row.board_version,
-            thread: row.thread_no.map(PostNo),
-            thread_version: row.thread_version,
-            post: row.post_no.map(PostNo),
-        })
-    });
-    Ok(rows.collect())
 }
 
 /// How many rows are forgotten at a time, so that one statement never takes long.
@@ -448,14 +347,5 @@ mod tests {
             assert_eq!(What::from_column(what.as_str()), what);
         }
         assert_eq!(What::from_column("of a later release"), What::Unknown);
-    }
-
-    #[test]
-    fn a_position_follows_the_one_before_it_of_the_same_history() {
-        let at = |version, changed_at| Position { version, changed_at };
-        assert!(at(8, 20).follows(at(7, 10)));
-        assert!(!at(9, 20).follows(at(7, 10)));
-        assert!(!at(8, 10).follows(at(7, 10)));
-        assert!(!at(i64::MAX, 10).follows(at(i64::MAX, 10)));
     }
 }

@@ -9,10 +9,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use sqlx::{ConnectOptions as _, PgConnection};
 
-use super::changes::{Published, What};
+use super::changes::Published;
 use super::error::Error;
 use super::pool::{options, refuse_standby};
-use crate::domain::{BoardId, PostNo};
 
 /// A replica tells in the names of its connections how long after a commit it answers, in milliseconds.
 const NAME: &str = "triptych commit_wait=";
@@ -87,15 +86,8 @@ impl Feed {
             return Ok(Answer::Anything);
         }
         let published = rows.into_iter().filter_map(|row| {
-            Some(Published {
-                what: What::from_column(&row.what?),
-                changed_at: row.changed_at?,
-                board: row.board_id.map(BoardId),
-                board_version: row.board_version,
-                thread: row.thread_no.map(PostNo),
-                thread_version: row.thread_version,
-                post: row.post_no.map(PostNo),
-            })
+            let (board, thread) = ((row.board_id, row.board_version), (row.thread_no, row.thread_version));
+            Some(Published::new(&row.what?, row.changed_at?, board, thread, row.post_no))
         });
         Ok(Answer::Changes(published.collect()))
     }

@@ -15,6 +15,7 @@ pub mod changes;
 mod error;
 pub mod feed;
 mod pool;
+pub mod positions;
 pub mod post_numbers;
 pub mod posts;
 mod schema;

@@ -70,8 +70,8 @@ impl Version {
     }
 }
 
-/// The present version of each scope, all read in one statement; `None` for those that do not exist.
-pub async fn current(connection: &mut PgConnection, scopes: &[Scope]) -> Result<Vec<Option<Version>>, Error> {
+/// The numbers of the threads and those of the boards among these.
+pub(super) fn numbers(scopes: &[Scope]) -> (Vec<i32>, Vec<i16>) {
     let (mut threads, mut boards) = (Vec::new(), Vec::new());
     for scope in scopes {
         match scope {
@@ -80,6 +80,12 @@ pub async fn current(connection: &mut PgConnection, scopes: &[Scope]) -> Result<
             Scope::Site => {}
         }
     }
+    (threads, boards)
+}
+
+/// The present version of each scope, all read in one statement; `None` for those that do not exist.
+pub async fn current(connection: &mut PgConnection, scopes: &[Scope]) -> Result<Vec<Option<Version>>, Error> {
+    let (threads, boards) = numbers(scopes);
     let whole_site = scopes.contains(&Scope::Site);
     let rows = sqlx::query!(
         r#"

@@ -160,7 +160,7 @@ impl Feed {
             self.0.wake.notify_one();
             // Also when the task that asks is gone, which ends the replica.
             let answered = tokio::time::timeout(PATIENCE * 2, told.changed()).await;
-            answered.map_err(|_| AppError::no_database("nobody asks it what has changed"))?.ok();
+            let Ok(_) = answered else { return Err(AppError::no_database("nobody asks it what has changed")) };
         }
     }
 

@@ -83,7 +83,7 @@ impl Versions {
         }
         // It may answer again since a moment ago.
         if current.as_of.is_some() && self.feed.current().await?.as_of.is_some() {
-            return Err(AppError::no_database("it does not answer, and this page is not kept"));
+            return Err(AppError::not_kept());
         }
         let read_at = Moment::now();
         let Some(version) = self.ask(scope).await? else { return Ok(None) };

@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use super::http::caching::CachePolicy;
 use super::http::conditional::Validators;
 use super::http::negotiation::prefers_gzip;
-use super::views::as_of_notice;
+use super::views::with_as_of;
 use crate::db::versions::Version;
 use crate::error::AppError;
 use crate::live::{Checked, KeptPage, PageKey};
@@ -35,35 +35,20 @@ where
 {
     let Checked { version, as_of } = checked;
     if let Some(as_of) = as_of {
-        let page = key
-            .and_then(|key| state.pages.kept(&key, version))
-            .ok_or_else(|| AppError::no_database("it does not answer, and this page is not kept"))?;
+        let page = key.and_then(|key| state.pages.kept(&key, version)).ok_or_else(AppError::not_kept)?;
         return Ok(older(&page.body, *as_of));
     }
-    let coding = Coding::of(request);
-    let tags = tags(coding, &state.fingerprint, version);
+    let gzip = prefers_gzip(request);
+    let tags = tags(gzip, &state.fingerprint, version);
     if let Some(unchanged) = unchanged(request, &tags, version) {
         return Ok(unchanged);
     }
     let Some(key) = key else {
         let page = state.pages.render(load, render).await?;
-        return Ok(whole(coding, &state.fingerprint, version, tags, &page));
+        return Ok(whole(gzip, &state.fingerprint, version, tags, &page));
     };
     let page = state.pages.get(key, version, load, render).await?;
-    Ok(whole(coding, &state.fingerprint, version, tags, &page))
-}
-
-/// How the body of an answer is encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
-    Gzip,
-    Identity,
-}
-
-impl Coding {
-    fn of(request: &HttpRequest) -> Self {
-        if prefers_gzip(request) { Self::Gzip } else { Self::Identity }
-    }
+    Ok(whole(gzip, &state.fingerprint, version, tags, &page))
 }
 
 /// A page that may have changed since. Nobody may keep it, and it has no tag: with the line that says so it is another
@@ -72,24 +57,26 @@ fn older(body: &Representation, as_of: SystemTime) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
     answer.insert_header(CachePolicy::Never.header()).insert_header((AS_OF, HttpDate::from(as_of).to_string()));
     answer.content_type(body.content_type);
-    match body.with_notice(&as_of_notice(as_of)) {
+    // A part of a page has no place for the line.
+    let page = std::str::from_utf8(&body.plain).ok().filter(|_| body.content_type.starts_with("text/html"));
+    match page.and_then(|page| with_as_of(page, as_of)) {
         Some(marked) => answer.body(marked),
         None => answer.body(body.plain.clone()),
     }
 }
 
 /// `tags` are those of the version that was checked.
-fn whole(coding: Coding, fingerprint: &str, checked: &Version, tags: [String; 2], page: &KeptPage) -> HttpResponse {
+fn whole(gzip: bool, fingerprint: &str, checked: &Version, tags: [String; 2], page: &KeptPage) -> HttpResponse {
     // The same version, but only the check knows how long ago it was made.
     let (version, tags) = if page.version.stamp() == checked.stamp() {
         (checked, tags)
     } else {
-        (&page.version, self::tags(coding, fingerprint, &page.version))
+        (&page.version, self::tags(gzip, fingerprint, &page.version))
     };
     let mut answer = HttpResponse::Ok();
     head(&mut answer, &validators(&tags, version), None);
     answer.content_type(page.body.content_type);
-    if coding == Coding::Gzip && !page.body.gzip.is_empty() {
+    if gzip && !page.body.gzip.is_empty() {
         answer.insert_header((CONTENT_ENCODING, "gzip")).body(page.body.gzip.clone())
     } else {
         answer.body(page.body.plain.clone())
@@ -111,13 +98,10 @@ fn head(answer: &mut HttpResponseBuilder, validators: &Validators<'_>, matched: 
 }
 
 /// The tags of a page: that of the encoding that a request gets, then that of the other one.
-fn tags(coding: Coding, fingerprint: &str, version: &Version) -> [String; 2] {
+fn tags(gzip: bool, fingerprint: &str, version: &Version) -> [String; 2] {
     let plain = format!("{}.{fingerprint}", version.stamp());
-    let gzip = format!("{plain}-gz");
-    match coding {
-        Coding::Gzip => [gzip, plain],
-        Coding::Identity => [plain, gzip],
-    }
+    let compressed = format!("{plain}-gz");
+    if gzip { [compressed, plain] } else { [plain, compressed] }
 }
 
 fn validators<'a>(tags: &'a [String], version: &Version) -> Validators<'a> {
@@ -153,12 +137,12 @@ mod tests {
 
     fn asked_with(name: HeaderName, value: &str, version: &Version) -> Option<HttpResponse> {
         let request = TestRequest::default().insert_header((name, value)).to_http_request();
-        unchanged(&request, &tags(Coding::Identity, FINGERPRINT, version), version)
+        unchanged(&request, &tags(false, FINGERPRINT, version), version)
     }
 
     #[test]
     fn a_tag_matches_its_version_in_any_encoding_and_is_named() {
-        let [plain, gzip] = tags(Coding::Identity, FINGERPRINT, &version(7, true));
+        let [plain, gzip] = tags(false, FINGERPRINT, &version(7, true));
         for tag in [plain, gzip] {
             let unchanged = asked_with(IF_NONE_MATCH, &format!("W/\"{tag}\""), &version(7, true)).unwrap();
             assert_eq!(unchanged.headers().get(ETAG).unwrap(), &format!("\"{tag}\""));
@@ -168,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_number_that_comes_back_is_another_version() {
-        let [tag, _] = tags(Coding::Identity, FINGERPRINT, &version(7, true));
+        let [tag, _] = tags(false, FINGERPRINT, &version(7, true));
         let mut restored = version(7, true);
         restored.changed_at += TimeDelta::seconds(1);
         assert!(asked_with(IF_NONE_MATCH, &format!("\"{tag}\""), &restored).is_none());

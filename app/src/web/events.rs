@@ -18,7 +18,7 @@ use super::http::caching::CachePolicy;
 use super::http::client_address;
 use super::http::negotiation::header;
 use super::lookup::{self, no_thread, thread_no};
-use crate::db::changes::Position;
+use crate::db::positions::Position;
 use crate::db::versions::Scope;
 use crate::domain::Refusal;
 use crate::error::AppError;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-
 use crate::db::versions::Scope;
 use crate::domain::{Board, BoardId, PostNo, Refusal};
 use crate::error::AppError;
@@ -70,20 +68,6 @@ pub(crate) async fn thread(state: &AppState, slug: &str, no: PostNo) -> Result<O
 /// The number in the address of a thread.
 pub(crate) fn thread_no(number: &str) -> Result<PostNo, AppError> {
     number.parse().map(PostNo).map_err(|_| no_thread(number))
-}
-
-/// The query of whoever has a part of a thread and wants what is newer.
-#[derive(Debug, Deserialize)]
-pub(crate) struct AfterQuery {
-    after: Option<String>,
-}
-
-impl AfterQuery {
-    /// The post after which everything is wanted; `None` if all of the thread is.
-    pub(crate) fn post(&self) -> Result<Option<PostNo>, Refusal> {
-        let number = self.after.as_deref().map(|number| number.parse().ok().filter(|no| *no >= 0));
-        number.map(|number| number.map(PostNo).ok_or(Refusal::BadPostNumber)).transpose()
-    }
 }
 
 pub(crate) fn no_site() -> AppError {

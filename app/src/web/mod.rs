@@ -3,6 +3,7 @@
 //! Must not know SQL, and decides nothing that two replicas could see differently: that is `service`'s and the
 //! database's business.
 
+mod after;
 mod answer;
 mod api;
 mod cookies;

@@ -3,10 +3,9 @@
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 use triptych::domain::{Attachment, Board, BoardId, Missing, Picture, PictureKind, Post, PostNo, Thread, ThreadPosts};
-use triptych::representation::Representation;
 use triptych::web::views::{
     CatalogPage, CatalogSort, Draft, ErrorPage, HomePage, IndexPage, Layout, NewPicture, PostForm, PostLimits,
-    ThreadPage, Totals, as_of_notice,
+    ThreadPage, Totals, with_as_of,
 };
 use uuid::Uuid;
 
@@ -269,8 +268,7 @@ fn form<'a>(board: &'a Board, thread: Option<PostNo>, draft: &'a Draft, open: bo
 
 /// A page with the line that it has while the database does not answer.
 pub(crate) fn as_of(page: &str) -> Option<String> {
-    let kept = Representation::new("text/html; charset=utf-8", page.to_owned());
-    kept.with_notice(&as_of_notice(at(1000).into()))
+    with_as_of(page, at(1000).into())
 }
 
 /// The page of one thread in the states that it goes through.

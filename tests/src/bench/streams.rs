@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
@@ -19,7 +18,7 @@ use super::{
     content::sentence,
     machine::{memory, processor_seconds},
 };
-use crate::{Form, Replica, Stack, Visitor, pictures, replica, scratch::Scratch};
+use crate::{Form, Replica, Stack, Visitor, pictures, replica, scratch::Scratch, watcher::ThreadEvent};
 
 /// Posts of which each is waited for.
 pub const POSTS: usize = 200;
@@ -90,13 +89,6 @@ enum Told {
     Event { at: Instant, posted: Vec<i64> },
     Heartbeat,
     End(String),
-}
-
-/// The part of an event that is looked at.
-#[derive(Debug, Deserialize)]
-struct Event {
-    #[serde(default)]
-    posted: Vec<i64>,
 }
 
 /// Streams that are read all the time. What they tell comes out at one place, in the order of arrival.
@@ -215,7 +207,7 @@ async fn watch(mut stream: BufReader<TcpStream>, teller: mpsc::UnboundedSender<T
         let told = if let Some(how) = end {
             Told::End(how)
         } else if let Some(data) = line.strip_prefix("data: ") {
-            match serde_json::from_str::<Event>(data) {
+            match serde_json::from_str::<ThreadEvent>(data) {
                 Ok(event) => Told::Event { at, posted: event.posted },
                 Err(error) => Told::End(format!("{line} {error}")),
             }

@@ -14,7 +14,6 @@ use anyhow::{Result, bail, ensure};
 use chrono::Utc;
 use http_body_util::BodyExt as _;
 use hyper::{StatusCode, body::Incoming};
-use serde::Deserialize;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -27,8 +26,9 @@ use super::{
     ledger::{number, posts},
 };
 use crate::{
-    events::{Event, Parser},
+    events::Parser,
     http::JSON,
+    watcher::{self, ThreadEvent},
 };
 
 /// Readers of the whole board.
@@ -88,14 +88,6 @@ pub(crate) struct Told {
     /// What must not be, whatever happens to requests.
     wrong: Vec<String>,
     served_by: BTreeSet<String>,
-}
-
-/// What an event says, as far as it is looked at.
-#[derive(Debug, Deserialize)]
-struct Change {
-    thread: i64,
-    #[serde(default)]
-    posted: Vec<i64>,
 }
 
 impl Streams {
@@ -289,14 +281,14 @@ impl Reader {
 
     async fn take(&mut self, bytes: &[u8]) {
         let knew_position = !self.parser.last_id.is_empty();
-        for Event { kind, data, .. } in self.parser.read(bytes) {
-            match (kind.as_str(), serde_json::from_str(&data)) {
-                ("reload", _) => {
+        for event in self.parser.read(bytes) {
+            match watcher::Told::of(&event) {
+                Ok(watcher::Told::Reload) => {
                     self.told.reloads += 1;
                     self.load_anew().await;
                 }
-                ("message", Ok(Change { thread, posted })) => self.hear(thread, posted).await,
-                _ => self.told.wrong.push(format!("{}: {kind:?} with {data}", self.path())),
+                Ok(watcher::Told::Thread(ThreadEvent { thread, posted, .. })) => self.hear(thread, posted).await,
+                Err(_) => self.told.wrong.push(format!("{}: {:?} with {}", self.path(), event.kind, event.data)),
             }
         }
         if !knew_position && !self.parser.last_id.is_empty() {
@@ -381,7 +373,7 @@ mod tests {
     use super::*;
 
     const POSITION: &str = "retry: 1\nid: a\n\n";
-    const TOLD: &str = "id: b\ndata: {\"thread\":17,\"posted\":[18]}\n\n";
+    const TOLD: &str = "id: b\ndata: {\"board\":\"b\",\"thread\":17,\"posted\":[18]}\n\n";
     const RELOAD: &str = "event: reload\ndata: {}\n\n";
 
     /// A stream that goes on.

@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use reqwest::StatusCode;
-use serde::Deserialize;
 use tokio::{sync::watch, time::Instant};
 use triptych_tests::{
     Visitor,
     events::{Event, EventSource, EventStream, Opened},
     history::{Cut, Moment, No, Stream, Told},
     http::JSON,
+    watcher::ThreadEvent,
 };
 
 use super::{
@@ -36,21 +36,6 @@ pub(super) struct Marker {
     pub(super) no: No,
     /// Before it was sent.
     pub(super) begin: Moment,
-}
-
-/// The data of an event.
-#[derive(Debug, Deserialize)]
-struct Data {
-    board: String,
-    thread: No,
-    #[serde(default)]
-    posted: Vec<No>,
-    #[serde(default)]
-    deleted: Vec<No>,
-    #[serde(default)]
-    changed: Vec<No>,
-    #[serde(default)]
-    gone: bool,
 }
 
 /// How a connection ended.
@@ -228,11 +213,11 @@ impl<'a> Watcher<'a> {
             self.stream.reloaded.push(reloaded);
             return Ok(self.end(event));
         }
-        let Ok(data) = serde_json::from_str::<Data>(&event.data) else {
+        let Ok(data) = serde_json::from_str::<ThreadEvent>(&event.data) else {
             self.recorder.wrong(format!("the event {event:?}"));
             return Ok(End::Connection);
         };
-        let Data { board, thread, posted, deleted, changed, gone } = data;
+        let ThreadEvent { board, thread, posted, deleted, changed, gone, .. } = data;
         let in_scope = board == self.stream.board && self.stream.thread.is_none_or(|only| only == thread);
         ensure_that(self.recorder, in_scope, || format!("{event:?} in the stream of {:?}", self.stream.thread));
         let first = posted.iter().min().copied();

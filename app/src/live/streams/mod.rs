@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, watch};
 use self::topic::{Block, MOST_MISSED, Reader, Step, Topic};
 use super::feed::{Feed, Released, Update, Watching};
 use crate::config::StreamLimits;
-use crate::db::changes::{Position, Published, positions, since};
+use crate::db::changes::Published;
+use crate::db::positions::{Position, positions, since};
 use crate::db::versions::Scope;
 use crate::db::{self, PgPool};
 use crate::domain::Refusal;
@@ -83,6 +84,7 @@ impl Streams {
         let telling = streams.clone();
         lifecycle.supervise("event streams", |stopping| async move {
             stopping.run_until_cancelled(telling.tell(updates)).await;
+            // Without the feed there is nothing to tell, but then it is the feed that has failed.
             stopping.cancelled().await;
         });
         streams

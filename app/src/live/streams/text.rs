@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::db::changes::{Position, Published, What};
+use crate::db::changes::{Published, What};
+use crate::db::positions::Position;
 use crate::domain::PostNo;
 
 /// What has happened to one thread.

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::text;
-use crate::db::changes::{Position, Published, What};
+use crate::db::changes::{Published, What};
+use crate::db::positions::Position;
 use crate::db::versions::Scope;
 
 /// Blocks that are kept of each topic, for streams that are a little behind.
@@ -89,7 +90,7 @@ impl Topic {
             self.push(Block::gone(scope, &self.board, told));
             return true;
         }
-        let mut positions = changes.iter().filter_map(|change| change.position(scope));
+        let mut positions = changes.iter().filter_map(|change| Position::of(change, scope));
         let Some(first) = positions.next() else { return true };
         let last = positions.next_back().unwrap_or(first);
         if let Some(told) = self.told {
@@ -120,7 +121,7 @@ impl Block {
     /// What happened between two positions, if the rows are all that there is of it, and of the same history.
     pub(super) fn missed(scope: Scope, board: &str, seen: Position, now: Position, rows: &[Published]) -> Self {
         let placed: Vec<(Position, &Published)> =
-            rows.iter().filter_map(|row| Some((row.position(scope)?, row))).collect();
+            rows.iter().filter_map(|row| Some((Position::of(row, scope)?, row))).collect();
         let same_history = placed.iter().all(|(at, _)| at.version != seen.version || *at == seen);
         let newer = placed.iter().filter(|(at, _)| at.version > seen.version);
         let mut last = seen;
@@ -272,7 +273,7 @@ mod tests {
     /// What a topic says about these versions.
     fn said(versions: std::ops::RangeInclusive<i64>) -> String {
         let changes = rows(versions);
-        text::changes("b", &changes.iter().collect::<Vec<_>>(), changes.last().unwrap().position(SCOPE).unwrap())
+        text::changes("b", &changes.iter().collect::<Vec<_>>(), Position::of(changes.last().unwrap(), SCOPE).unwrap())
     }
 
     #[test]
@@ -318,7 +319,7 @@ mod tests {
         assert_eq!(missed(at(8), at(9), &[other(&posted(8)), posted(9)]), reload(at(9)));
         // Time went backwards, so nobody knows.
         let early = Published { changed_at: posted(7).changed_at, ..posted(9) };
-        let now = early.position(SCOPE).unwrap();
+        let now = Position::of(&early, SCOPE).unwrap();
         assert_eq!(missed(at(8), now, &[posted(8), early]), reload(now));
     }
 
@@ -369,7 +370,7 @@ mod tests {
         let (mut topic, mut reader) = watched(5);
         let restored = other(&posted(5));
         assert!(!topic.tell(SCOPE, &[&restored]));
-        let now = restored.position(SCOPE).unwrap();
+        let now = Position::of(&restored, SCOPE).unwrap();
         topic.push(Block::missed(SCOPE, "b", at(5), now, std::slice::from_ref(&restored)));
         assert_eq!(sent(&mut reader, &topic), reload(now));
         assert_eq!(reader.seen(), now);

@@ -12,7 +12,8 @@ use std::future::Future;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::lookup::{AfterQuery, no_board, no_page, no_thread, thread_no};
+use super::after::AfterQuery;
+use super::lookup::{no_board, no_page, no_thread, thread_no};
 use super::{answer, lookup};
 use crate::error::AppError;
 use crate::live::{Checked, PageKey};

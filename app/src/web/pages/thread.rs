@@ -9,8 +9,9 @@ use crate::error::AppError;
 use crate::live::PageKey;
 use crate::service::reading::{self, Backlinks};
 use crate::state::AppState;
+use crate::web::after::AfterQuery;
 use crate::web::http::caching::CachePolicy;
-use crate::web::lookup::{AfterQuery, no_thread, thread_no};
+use crate::web::lookup::{no_thread, thread_no};
 use crate::web::views::{NewPosts, PostForm, ThreadPage};
 use crate::web::{answer, lookup};
 

@@ -25,5 +25,5 @@ pub use form::{Draft, PostForm, PostLimits};
 pub use home::{HomePage, NewPicture, Totals};
 pub use index::IndexPage;
 pub use layout::{Layout, PageMeta};
-pub use notice::as_of_notice;
+pub use notice::with_as_of;
 pub use thread::{NewPosts, ThreadPage};

@@ -13,9 +13,14 @@ struct Notice {
     as_of: DateTime<Utc>,
 }
 
-/// Says as of when a page is while the database does not answer.
+/// Where the line goes in a page that is rendered already. In `base.html`, once.
+const PLACE: &str = "<main id=\"main\" tabindex=\"-1\">";
+
+/// The page with a line that says as of when it is while the database does not answer; `None` if it has no place for one.
 #[must_use]
-pub fn as_of_notice(as_of: SystemTime) -> String {
+pub fn with_as_of(page: &str, as_of: SystemTime) -> Option<String> {
+    let (before, after) = page.split_once(PLACE)?;
     // Writing to a string cannot fail; should it, the header says the same.
-    Notice { as_of: as_of.into() }.render().unwrap_or_default()
+    let notice = Notice { as_of: as_of.into() }.render().ok()?;
+    Some([before, PLACE, &notice, after].concat())
 }
