@@ -110,13 +110,16 @@ async fn answers_politely(site: &Visitor, slug: &str, thread: i64, comment: &str
 
 /// Waits until every site answers again, and posts everywhere.
 async fn works_everywhere(board: &Board, sites: &[Visitor], thread: i64, comment: &str) -> Result<Vec<Posted>> {
-    let mut made = Vec::new();
-    for (number, site) in (0_u64..).zip(sites) {
+    // All of them first: what one site is sent may be answered by the replica of another.
+    for site in sites {
         wait_until("pages are there again", || async {
             let page = site.get(&format!("/b/res/{thread}.html")).await?;
             Ok(page.status == StatusCode::OK && !page.is_older())
         })
         .await?;
+    }
+    let mut made = Vec::new();
+    for (number, site) in (0_u64..).zip(sites) {
         let seed = rand::random_range(1_000_000..1_000_000_000) + number;
         let form = Form::reply(thread, comment).picture(&small_picture(seed)?);
         let posted = site.must_post("b", &form).await?;
