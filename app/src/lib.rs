@@ -24,4 +24,5 @@ pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod tools;
+pub mod traffic;
 pub mod web;

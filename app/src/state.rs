@@ -20,6 +20,7 @@ use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::service::posting::{PictureStorage, Posting};
 use crate::store::Store;
+use crate::traffic::Meter;
 
 /// For texts that are being posted: room for thousands of usual length, and for twenty of those that are as long as they
 /// can be and consist of quotation marks, which HTML writes with five bytes.
@@ -69,6 +70,8 @@ pub struct AppState {
     pub assets: Assets,
     /// Counters.
     pub metrics: Metrics,
+    /// What visitors send and receive.
+    pub traffic: Meter,
     /// Ready, draining or stopping.
     pub lifecycle: Lifecycle,
     /// Posts that are being made.
@@ -126,6 +129,7 @@ impl AppState {
             commit_wait,
             streams,
             metrics,
+            traffic: Meter::default(),
             lifecycle,
             config,
             pool,

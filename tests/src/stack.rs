@@ -256,6 +256,8 @@ fn environment(database_url: &str, s3: &S3, app_secret: &str) -> Environment {
         ("TRIPTYCH_SECRET", app_secret),
         // nginx is the only one whose forwarded headers count.
         ("TRIPTYCH_TRUSTED_PROXIES", "127.0.0.1/32"),
+        ("TRIPTYCH_BEHIND_WEB", "true"),
+        ("TRIPTYCH_TRAFFIC_PAGE", "public"),
     ];
     values.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }

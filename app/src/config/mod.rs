@@ -42,6 +42,10 @@ pub struct ServeConfig {
     pub public_url: Option<Url>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether every request comes through the web server of ours, whose word about it is taken.
+    pub behind_web: bool,
+    /// Who may see the traffic, and how much there may be.
+    pub traffic: TrafficConfig,
     /// Name of the site.
     pub title: String,
     /// Rules for posts.
@@ -150,6 +154,15 @@ impl BoardLimits {
     }
 }
 
+/// Who may see the traffic, and how much there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrafficConfig {
+    /// Whether everybody may see it; otherwise nobody can.
+    pub is_public: bool,
+    /// Bytes that may be sent in a month.
+    pub monthly_budget: Option<u64>,
+}
+
 /// How many event streams may be open.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamLimits {
@@ -189,6 +202,8 @@ impl ServeConfig {
         });
         let public_url = reader.optional("TRIPTYCH_PUBLIC_URL", public_url);
         let trusted_proxies = reader.list("TRIPTYCH_TRUSTED_PROXIES");
+        let behind_web = reader.parse("TRIPTYCH_BEHIND_WEB");
+        let traffic = traffic(reader);
         let title = reader.text("TRIPTYCH_TITLE");
         let posts = post_limits(reader);
         let boards = board_limits(reader);
@@ -235,6 +250,8 @@ impl ServeConfig {
             secret: secret?,
             public_url,
             trusted_proxies: trusted_proxies?,
+            behind_web: behind_web?,
+            traffic: traffic?,
             title: title?,
             posts,
             boards: boards?,
@@ -347,6 +364,26 @@ fn post_limits(reader: &mut VariableReader<'_>) -> Option<PostLimits> {
         name_chars: 75,
         subject_chars: 100,
     })
+}
+
+fn traffic(reader: &mut VariableReader<'_>) -> Option<TrafficConfig> {
+    let is_public = reader.checked("TRIPTYCH_TRAFFIC_PAGE", |text| match text {
+        "public" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("is {text:?}; public or off is needed")),
+    });
+    let monthly_budget = reader.optional("TRIPTYCH_TRAFFIC_BUDGET", amount_of_traffic);
+    Some(TrafficConfig { is_public: is_public?, monthly_budget })
+}
+
+/// As providers state it: 1 GB is 1,000,000,000 bytes.
+fn amount_of_traffic(text: &str) -> Result<u64, String> {
+    let units = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000)];
+    let found = units.into_iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    let amount = found.and_then(|(number, factor)| number.trim().parse::<u64>().ok()?.checked_mul(factor));
+    amount
+        .filter(|amount| *amount > 0 && i64::try_from(*amount).is_ok())
+        .ok_or_else(|| format!("is {text:?}; an amount such as 2TB or 500GB is needed"))
 }
 
 fn board_limits(reader: &mut VariableReader<'_>) -> Option<BoardLimits> {

@@ -19,8 +19,10 @@ pub mod positions;
 pub mod post_numbers;
 pub mod posts;
 mod schema;
+pub mod storage;
 pub mod submissions;
 pub mod threads;
+pub mod traffic;
 pub mod versions;
 
 use secrecy::{ExposeSecret as _, SecretString};

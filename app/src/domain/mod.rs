@@ -5,6 +5,7 @@ pub mod picture;
 pub mod post;
 pub mod refusal;
 pub mod submission;
+pub mod traffic;
 
 pub use board::{Board, BoardId, BoardSettings, ConfiguredBoards};
 pub use picture::{Attachment, Picture, PictureKind};

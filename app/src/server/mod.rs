@@ -1,5 +1,6 @@
 //! A running replica: two listeners, a schema that is waited for, and an orderly end.
 
+mod counting;
 mod ending;
 mod forgetting;
 mod listeners;
@@ -35,7 +36,8 @@ async fn run(
 ) -> anyhow::Result<()> {
     let lifecycle = &state.lifecycle;
     lifecycle.supervise("schema verification", |stopping| schema::verify(state.clone(), stopping));
-    lifecycle.supervise("forgetting changes", |stopping| forgetting::forget_changes(state.clone(), stopping));
+    lifecycle.supervise("forgetting", |stopping| forgetting::forget(state.clone(), stopping));
+    lifecycle.supervise("counting traffic", |stopping| counting::hand_on(state.clone(), stopping));
     let (listen, metrics_listen) = (state.config.listen, state.config.metrics_listen);
     tracing::info!(replica = state.config.replica, %listen, %metrics_listen, "serving");
 

@@ -9,3 +9,4 @@ mod picture_turns;
 mod pictures;
 pub mod posting;
 pub mod reading;
+pub mod traffic;

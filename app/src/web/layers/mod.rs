@@ -1,11 +1,12 @@
 //! What happens to every request on its way in and out, whatever it asks for: a number, an answer even after a panic,
-//! errors in the form asked for, headers that protect, counting, and a line in the log at level debug.
+//! errors in the form asked for, headers that protect, counting of requests and bytes, and a line in the log at level debug.
 
 pub(crate) mod errors;
 mod headers;
 mod measure;
 pub(crate) mod panics;
 pub(crate) mod request_id;
+mod traffic;
 
 use std::time::Instant;
 
@@ -22,10 +23,11 @@ use crate::metrics::Counted;
 use crate::state::AppState;
 use crate::web::forms::close_if_unread;
 use request_id::RequestId;
+use traffic::Exchange;
 
 /// Stands around everything else.
 pub(super) async fn around(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
@@ -33,6 +35,7 @@ pub(super) async fn around(
     let Some(state) = state else { return next.call(request).await.map(ServiceResponse::map_into_boxed_body) };
     let id = RequestId::new();
     request.extensions_mut().insert(id);
+    let exchange = Exchange::begin(&mut request, &state);
     let span = measure::span(&request, id, &state);
     async move {
         let in_flight = Counted::new(&state.metrics.in_flight);
@@ -45,7 +48,7 @@ pub(super) async fn around(
         let mut response = close_if_unread(response);
         headers::set(&mut response, &state, id);
         measure::report(&response, &state, started);
-        Ok(response)
+        Ok(exchange.answered(response))
     }
     .instrument(span)
     .await

@@ -1,0 +1,121 @@
+//! Traffic: what visitors send and receive, counted once, where it passes.
+
+use super::BoardId;
+
+/// What a request was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TrafficKind {
+    /// Pages that people read, their redirects, and forms other than posts.
+    Page,
+    /// Documents that programs read.
+    Api,
+    /// Event streams.
+    Events,
+    /// Pictures in full size.
+    Picture,
+    /// Thumbnails.
+    Thumbnail,
+    /// Style sheet and icon.
+    Asset,
+    /// Posts, with or without pictures.
+    Upload,
+    /// Whatever was answered with an error, or not answered because the visitor went away.
+    Refused,
+}
+
+impl TrafficKind {
+    /// All kinds, in the order of their declaration.
+    pub const ALL: [Self; 8] =
+        [Self::Page, Self::Api, Self::Events, Self::Picture, Self::Thumbnail, Self::Asset, Self::Upload, Self::Refused];
+
+    /// The name in the database, in documents and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Api => "api",
+            Self::Events => "events",
+            Self::Picture => "picture",
+            Self::Thumbnail => "thumbnail",
+            Self::Asset => "asset",
+            Self::Upload => "upload",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// The kind with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Which of the two kinds of servers has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tier {
+    /// nginx: what does not change.
+    Web,
+    /// A replica: what has to be computed.
+    App,
+}
+
+impl Tier {
+    /// Both tiers, from the outside to the inside.
+    pub const ALL: [Self; 2] = [Self::Web, Self::App];
+
+    /// The name in the database, in documents and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::App => "app",
+        }
+    }
+
+    /// The tier with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tier| tier.name() == name)
+    }
+}
+
+/// How much passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Amount {
+    /// Requests.
+    pub requests: u64,
+    /// Bytes that visitors sent.
+    pub bytes_in: u64,
+    /// Bytes that visitors received.
+    pub bytes_out: u64,
+    /// Requests for which web had to ask app, because its cache did not have the answer.
+    pub fetched: u64,
+}
+
+impl Amount {
+    /// Whether nothing passed.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.bytes_in = self.bytes_in.saturating_add(other.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(other.bytes_out);
+        self.fetched = self.fetched.saturating_add(other.fetched);
+    }
+}
+
+/// What passed, of which kind, and on which board if on one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sum {
+    /// Which.
+    pub kind: TrafficKind,
+    /// The board, if it was about one.
+    pub board: Option<BoardId>,
+    /// How much.
+    pub amount: Amount,
+}
