@@ -26,6 +26,7 @@ pub mod secret;
 pub mod stack;
 pub mod tcp_proxy;
 pub mod watcher;
+pub mod wire;
 
 pub use http::{Answer, Form, Visitor};
 pub use nginx::Nginx;
@@ -35,3 +36,4 @@ pub use s3::S3;
 pub use stack::Stack;
 pub use tcp_proxy::TcpProxy;
 pub use watcher::Watcher;
+pub use wire::Wire;

@@ -38,4 +38,5 @@ mod shared;
 mod silence;
 mod slow_bodies;
 mod smoke;
+mod traffic;
 mod unknown_rows;
