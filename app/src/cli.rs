@@ -13,13 +13,13 @@ use url::Url;
 
 use crate::assets::Assets;
 use crate::config::variables::{Command as Reads, environment, reference, unknown};
-use crate::config::{self, CollectConfig, LogConfig, MigrateConfig, Problems, ServeConfig};
+use crate::config::{self, CollectConfig, LogConfig, MeterConfig, MigrateConfig, Problems, ServeConfig};
 use crate::error::AppError;
 use crate::service::{collecting, configuring};
 use crate::store::{self, Store};
 use crate::tools::credentials::{self, Wanted};
 use crate::tools::smoke::{self, Sites};
-use crate::{db, server, telemetry};
+use crate::{db, meter, server, telemetry};
 
 /// An image board whose replicas always show the same thing.
 #[derive(Debug, Parser)]
@@ -41,6 +41,8 @@ enum Command {
         #[arg(long)]
         no_grace: bool,
     },
+    /// Beside nginx: count what it answers without a replica, until SIGTERM.
+    Meter,
     /// Ask the replica on this machine whether it is alive; the exit code tells.
     Healthcheck,
     /// Write style sheet and icon to a folder, for a web server to serve.
@@ -94,6 +96,7 @@ pub fn run() -> ExitCode {
         .mut_subcommand("serve", |command| command.after_help(reference(Reads::Serve)))
         .mut_subcommand("migrate", |command| command.after_help(reference(Reads::Migrate)))
         .mut_subcommand("gc", |command| command.after_help(reference(Reads::Collect)))
+        .mut_subcommand("meter", |command| command.after_help(reference(Reads::Meter)))
         .mut_subcommand("healthcheck", |command| command.after_help(reference(Reads::Healthcheck)));
     let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
         Ok(arguments) => arguments,
@@ -109,6 +112,7 @@ pub fn run() -> ExitCode {
             };
             run_configured(CollectConfig::read(&environment), |config| &config.log, work)
         }
+        Command::Meter => run_configured(MeterConfig::read(&environment), |config| &config.log, meter::run),
         Command::Healthcheck => healthcheck(),
         Command::Assets { folder } => {
             Assets::new().export(&folder).with_context(|| format!("writing to {}", folder.display()))

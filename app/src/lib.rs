@@ -16,6 +16,7 @@ pub mod live;
 pub mod markup;
 pub mod media;
 pub mod memory;
+pub mod meter;
 pub mod metrics;
 pub mod representation;
 pub mod server;

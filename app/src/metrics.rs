@@ -11,6 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::db::PgPool;
 use crate::db::post_numbers::PostNumbers;
+use crate::domain::traffic::{Amount, Tier, TrafficKind};
 
 /// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +40,62 @@ pub struct PostLabels {
     pub outcome: String,
 }
 
+/// Labels of traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TrafficLabels {
+    /// `in`: what visitors sent; `out`: what they received.
+    pub direction: &'static str,
+    /// What it was for.
+    pub kind: &'static str,
+    /// Who answered.
+    pub tier: &'static str,
+}
+
+/// Labels of the requests of traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TrafficRequestLabels {
+    /// What they were for.
+    pub kind: &'static str,
+    /// Who answered.
+    pub tier: &'static str,
+    /// `true`: nginx had to ask a replica.
+    pub fetched: &'static str,
+}
+
+/// What passed.
+#[derive(Debug, Clone, Default)]
+pub struct TrafficMetrics {
+    bytes: Family<TrafficLabels, Counter>,
+    requests: Family<TrafficRequestLabels, Counter>,
+}
+
+impl TrafficMetrics {
+    /// In a registry.
+    pub fn registered(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let bytes = metrics.bytes.clone();
+        registry.register_with_unit("traffic", "What visitors sent and received", Unit::Bytes, bytes);
+        registry.register("traffic_requests", "Requests whose bytes are counted", metrics.requests.clone());
+        metrics
+    }
+
+    /// Counts.
+    pub fn add(&self, tier: Tier, kind: TrafficKind, amount: Amount) {
+        let (kind, tier) = (kind.name(), tier.name());
+        for (direction, bytes) in [("in", amount.bytes_in), ("out", amount.bytes_out)] {
+            self.bytes.get_or_create(&TrafficLabels { direction, kind, tier }).inc_by(bytes);
+        }
+        for (fetched, requests) in [("false", amount.requests - amount.fetched), ("true", amount.fetched)] {
+            if requests > 0 {
+                self.requests.get_or_create(&TrafficRequestLabels { kind, tier, fetched }).inc_by(requests);
+            }
+        }
+    }
+}
+
+/// The type of the text that [`Metrics::encode`] makes.
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// The families. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -62,6 +119,8 @@ pub struct Metrics {
     pub upload_memory: Gauge,
     /// Bytes of texts that are held in memory while they are posted.
     pub text_memory: Gauge,
+    /// What passed, as of the last time that it was handed on.
+    pub traffic: TrafficMetrics,
     connections: Gauge,
     idle_connections: Gauge,
     registry: Arc<Registry>,
@@ -83,6 +142,7 @@ impl Default for Metrics {
             post_number_limit: Gauge::default(),
             upload_memory: Gauge::default(),
             text_memory: Gauge::default(),
+            traffic: TrafficMetrics::default(),
             connections: Gauge::default(),
             idle_connections: Gauge::default(),
             registry: Arc::default(),
@@ -121,6 +181,7 @@ impl Default for Metrics {
         );
         registry.register("database_connections", "Open connections to Postgres", metrics.connections.clone());
         registry.register("database_connections_idle", "Those that nobody uses", metrics.idle_connections.clone());
+        metrics.traffic = TrafficMetrics::registered(&mut registry);
         metrics.registry = Arc::new(registry);
         metrics
     }

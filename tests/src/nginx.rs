@@ -49,6 +49,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How many bodies one address may be sending at a time.
     pub bodies_per_address: u16,
+    /// Where the meter listens, as `address:port`; without one nobody counts.
+    pub meter: Option<String>,
     /// How long a worker that is to end waits for its requests, event streams among them, in whole seconds.
     pub shutdown_timeout: Duration,
 }
@@ -64,6 +66,7 @@ impl Settings {
             picture_validity: Duration::from_secs(30),
             body_timeout: Duration::from_secs(15),
             bodies_per_address: 100,
+            meter: None,
             shutdown_timeout: Duration::from_secs(30),
         }
     }
@@ -191,6 +194,10 @@ impl Nginx {
         let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let extra = if self.version().await? >= KEEPALIVE_MIN_TIMEOUT { "keepalive_min_timeout 30s;\n" } else { "" };
         self.write("extra/newer.conf", extra)?;
+        let lines = settings.meter.as_ref().map(|address| {
+            format!("access_log syslog:server={address},nohostname,tag=triptych traffic if=$counted_here;\n")
+        });
+        self.write("extra/traffic.conf", &lines.unwrap_or_default())?;
         self.write("nginx.conf", &self.fill_in(&settings)?)?;
         let check = self.launch(&["-t"]).run().await;
         check.context("nginx does not accept its configuration")?;

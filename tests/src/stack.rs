@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future;
 
 use crate::{
+    meter::Meter,
     nginx::{self, Nginx},
     ports,
     postgres::Postgres,
@@ -33,6 +34,8 @@ pub struct Stack {
     // In the order in which they are dropped: nothing loses what it depends on.
     /// nginx, in front of the replicas.
     pub nginx: Nginx,
+    /// Beside nginx.
+    pub meter: Meter,
     replicas: Vec<Replica>,
     /// The S3 server.
     pub s3: S3,
@@ -125,8 +128,12 @@ impl Stack {
         if self.nginx.is_running() {
             self.nginx.stop(Duration::from_secs(5)).await?;
         }
+        // Its last sums go to a replica.
+        if self.meter.is_running() {
+            self.meter.terminate().await?;
+        }
         let running = self.replicas.iter().filter(|replica| replica.is_running());
-        future::try_join_all(running.map(Replica::terminate)).await?;
+        future::try_join_all(running.map(|replica| replica.terminate())).await?;
         if self.s3.is_running() {
             self.s3.stop().await?;
         }
@@ -227,19 +234,24 @@ impl Builder {
         };
         let addresses = replicas.iter().map(Replica::address).collect();
         let mut settings = nginx::Settings::new(listen, addresses, MAX_UPLOAD + HEADROOM);
+        let private = replicas.iter().map(Replica::metrics_url).map(|url| url.replace("/metrics", ""));
+        let meter = Meter::new("web-1", &binary, &environment, &private.collect::<Vec<_>>(), &directory)?;
+        settings.meter = Some(meter.address());
         settings.picture_validity = self.picture_validity.unwrap_or(settings.picture_validity);
         let nginx = Nginx::new(&directory.join("nginx"), settings)?;
         let assets = nginx.static_directory();
         let assets = assets.to_str().context("the data directory's name is not text")?;
         replica::run(&binary, &["assets", assets], &environment).await?;
 
-        let stack = Stack { nginx, replicas, s3, postgres, binary, environment, _scratch: scratch };
+        let stack = Stack { nginx, meter, replicas, s3, postgres, binary, environment, _scratch: scratch };
         progress("Replicas");
         for replica in &stack.replicas {
             replica.start()?;
         }
         future::try_join_all(stack.replicas.iter().map(Replica::wait_ready)).await?;
         progress("nginx");
+        stack.meter.start()?;
+        stack.meter.wait_ready().await?;
         stack.nginx.start().await?;
         Ok(stack)
     }

@@ -356,7 +356,7 @@ async fn two_boards_at_once_share_numbers_and_nothing_else() -> Result<()> {
         }
     });
     let posted = futures_util::future::try_join_all(posting).await;
-    let logs = || stack.replicas().iter().map(triptych_tests::Replica::log).collect::<String>();
+    let logs = || stack.replicas().iter().map(|replica| replica.log()).collect::<String>();
     let posted = posted.with_context(|| format!("the replicas say:\n{}", logs()))?;
     let mut numbers: Vec<i64> = posted.iter().map(|(_, posted)| posted.no).collect();
     numbers.sort_unstable();

@@ -193,7 +193,7 @@ async fn boards_are_made_and_changed_while_replicas_run() -> Result<()> {
         Board::with(Stack::builder().env("TRIPTYCH_DRAIN_DELAY", "0s").env("TRIPTYCH_BOARDS", &boards.to_string()))
             .await?;
     let sites = board.sites()?;
-    let pids: Vec<_> = board.replicas().iter().map(Replica::pid).collect();
+    let pids: Vec<_> = board.replicas().iter().map(|replica| replica.pid()).collect();
     let slugs = |document: &serde_json::Value| -> Result<Vec<(String, String)>> {
         let list = document.get("boards").and_then(serde_json::Value::as_array).context("no list of boards")?;
         list.iter().map(|item| Ok((text(item, "board")?, text(item, "title")?))).collect()
@@ -240,7 +240,7 @@ async fn boards_are_made_and_changed_while_replicas_run() -> Result<()> {
         site.get(&thread_path(&bird, "html")).await?.expect(StatusCode::OK)?;
     }
     assert_eq!(looked, 4 * sites.len(), "pages with the new title");
-    let now: Vec<_> = board.replicas().iter().map(Replica::pid).collect();
+    let now: Vec<_> = board.replicas().iter().map(|replica| replica.pid()).collect();
     assert_eq!(now, pids, "no replica was restarted");
     board.nothing_is_half_done().await
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::future::{join_all, try_join_all};
 use reqwest::StatusCode;
 use triptych_tests::{
-    Answer, Form, Replica, Visitor,
+    Answer, Form, Visitor,
     http::{HTML, JSON, Posted},
 };
 
@@ -27,7 +27,7 @@ async fn in_time<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result
 }
 
 fn pids(board: &Board) -> Vec<Option<i32>> {
-    board.replicas().iter().map(Replica::pid).collect()
+    board.replicas().iter().map(|replica| replica.pid()).collect()
 }
 
 /// Checks that a probe answers as it should whatever is away.

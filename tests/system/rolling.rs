@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::future::{join_all, try_join_all};
 use reqwest::StatusCode;
 use triptych_tests::{
-    Form, Replica, Stack, Visitor,
+    Form, Stack, Visitor,
     http::{HTML, JSON, Posted},
 };
 
@@ -89,7 +89,7 @@ async fn a_rolling_restart_under_load_fails_no_request_and_doubles_no_post() -> 
         "/b/catalog.html".into(),
         "/boards.json".into(),
     ];
-    let before: Vec<_> = board.replicas().iter().map(Replica::pid).collect();
+    let before: Vec<_> = board.replicas().iter().map(|replica| replica.pid()).collect();
     let posting = try_join_all((0..POSTERS).map(|client| keep_posting(&url, client, thread, &stop)));
     let reading = try_join_all((0..READERS).map(|_| keep_reading(&url, &paths, &stop)));
     let restarting = async {

@@ -100,6 +100,23 @@ pub struct CollectConfig {
     pub grace: Duration,
 }
 
+/// Everything that `triptych meter` needs.
+#[derive(Debug, Clone)]
+pub struct MeterConfig {
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// Where lines of nginx come in.
+    pub listen: SocketAddr,
+    /// Where metrics are served.
+    pub metrics_listen: SocketAddr,
+    /// The name of the nginx that is counted.
+    pub replica: String,
+    /// Private ports of replicas, at least one.
+    pub replicas: Vec<Url>,
+    /// Key of the signature of sums; that of the replicas.
+    pub secret: SecretString,
+}
+
 /// What is logged, and how.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
@@ -196,10 +213,7 @@ impl ServeConfig {
         let metrics_listen = reader.parse("TRIPTYCH_METRICS_LISTEN");
         let replica = reader.text("TRIPTYCH_REPLICA");
         let (database, store) = (database(reader), store(reader));
-        let secret = reader.checked_secret("TRIPTYCH_SECRET", |secret| {
-            let length = secret.expose_secret().len();
-            if length < 32 { Err(format!("has {length} characters; 32 are the least")) } else { Ok(()) }
-        });
+        let secret = secret(reader);
         let public_url = reader.optional("TRIPTYCH_PUBLIC_URL", public_url);
         let trusted_proxies = reader.list("TRIPTYCH_TRUSTED_PROXIES");
         let behind_web = reader.parse("TRIPTYCH_BEHIND_WEB");
@@ -274,6 +288,35 @@ impl ServeConfig {
     }
 }
 
+impl MeterConfig {
+    /// Reads the configuration of a meter.
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
+        let mut reader = VariableReader::new(lookup);
+        let config = Self::collect(&mut reader);
+        reader.finish(config)
+    }
+
+    fn collect(reader: &mut VariableReader<'_>) -> Option<Self> {
+        let log = log(reader);
+        let listen = reader.parse("TRIPTYCH_METER_LISTEN");
+        let metrics_listen = reader.parse("TRIPTYCH_METER_METRICS_LISTEN");
+        let replica = reader.text("TRIPTYCH_REPLICA");
+        let replicas = reader.list("TRIPTYCH_METER_REPLICAS");
+        if replicas.as_ref().is_some_and(Vec::is_empty) {
+            reader.problem("TRIPTYCH_METER_REPLICAS", "is not set");
+        }
+        let secret = secret(reader);
+        Some(Self {
+            log: log?,
+            listen: listen?,
+            metrics_listen: metrics_listen?,
+            replica: replica?,
+            replicas: replicas?,
+            secret: secret?,
+        })
+    }
+}
+
 impl MigrateConfig {
     /// Reads the configuration of a migration.
     pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
@@ -312,6 +355,13 @@ pub fn healthcheck_address(lookup: Lookup<'_>) -> Result<SocketAddr, Problems> {
         address
     });
     reader.finish(address)
+}
+
+fn secret(reader: &mut VariableReader<'_>) -> Option<SecretString> {
+    reader.checked_secret("TRIPTYCH_SECRET", |secret| {
+        let length = secret.expose_secret().len();
+        if length < 32 { Err(format!("has {length} characters; 32 are the least")) } else { Ok(()) }
+    })
 }
 
 fn log(reader: &mut VariableReader<'_>) -> Option<LogConfig> {

@@ -13,6 +13,8 @@ pub enum Command {
     Collect,
     /// `triptych healthcheck`
     Healthcheck,
+    /// `triptych meter`
+    Meter,
 }
 
 /// One variable.
@@ -30,7 +32,7 @@ pub struct Variable {
     pub help: &'static str,
 }
 
-use Command::{Collect, Healthcheck, Migrate, Serve};
+use Command::{Collect, Healthcheck, Meter, Migrate, Serve};
 
 const fn plain(
     name: &'static str,
@@ -46,6 +48,7 @@ const fn secret(name: &'static str, commands: &'static [Command], help: &'static
 }
 
 const EVERYTHING_STORED: &[Command] = &[Serve, Migrate, Collect];
+const LOGGING: &[Command] = &[Serve, Migrate, Collect, Meter];
 const BOARDS: &str = r#"[{"slug":"b","title":"Random","description":"Anything goes, kindly"},{"slug":"art","title":"Art","description":"Drawings, paintings, work in progress"},{"slug":"photo","title":"Photography","description":"What you saw and how"}]"#;
 
 /// Every variable, in the order in which the help lists them.
@@ -78,7 +81,7 @@ pub const VARIABLES: &[Variable] = &[
     secret("TRIPTYCH_S3_SECRET_ACCESS_KEY", EVERYTHING_STORED, "The key for the bucket"),
     secret(
         "TRIPTYCH_SECRET",
-        &[Serve],
+        &[Serve, Meter],
         "At least 32 random characters, the same on all replicas, never changed: passwords and addresses are hashed with it",
     ),
     plain(
@@ -104,8 +107,8 @@ pub const VARIABLES: &[Variable] = &[
     plain(
         "TRIPTYCH_REPLICA",
         Some("triptych"),
-        &[Serve],
-        "Name of this replica, shown in the header X-Served-By; the host name if HOSTNAME is set",
+        &[Serve, Meter],
+        "Name of this replica, shown in the header X-Served-By and with its traffic; the host name if HOSTNAME is set",
     ),
     plain(
         "TRIPTYCH_PUBLIC_URL",
@@ -208,13 +211,21 @@ pub const VARIABLES: &[Variable] = &[
         &[Serve],
         "How long it may take from SIGTERM to the end, TRIPTYCH_DRAIN_DELAY included: what has not finished by then is given up. 2s longer than the drain delay at the least",
     ),
+    plain("TRIPTYCH_METER_LISTEN", Some("127.0.0.1:5140"), &[Meter], "Where lines of nginx come in, over UDP"),
+    plain("TRIPTYCH_METER_METRICS_LISTEN", Some("0.0.0.0:9113"), &[Meter], "Where /metrics of the meter is served"),
+    plain(
+        "TRIPTYCH_METER_REPLICAS",
+        None,
+        &[Meter],
+        "Private ports of replicas, such as http://board-app:9090, with commas between them: sums go to the first that answers",
+    ),
     plain(
         "TRIPTYCH_LOG",
         Some("info"),
-        EVERYTHING_STORED,
+        LOGGING,
         "What is logged, in the syntax of tracing's EnvFilter: info,triptych=debug",
     ),
-    plain("TRIPTYCH_LOG_FORMAT", Some("json"), EVERYTHING_STORED, "json or text"),
+    plain("TRIPTYCH_LOG_FORMAT", Some("json"), LOGGING, "json or text"),
 ];
 
 /// The variables of one command, for its help.

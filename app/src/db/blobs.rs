@@ -46,6 +46,8 @@ pub struct Stored {
     pub thumbnail: Shape,
     /// When it was stored.
     pub created_at: DateTime<Utc>,
+    /// A board on which a post shows it.
+    pub board: String,
 }
 
 /// What a page needs to know of a picture, as columns of its row.
@@ -126,8 +128,11 @@ pub async fn keep(connection: &mut PgConnection, sha256: &[u8; 32]) -> Result<Op
 /// A blob that hangs on at least one post. One that hangs on none was deleted, even while its bytes are still there.
 pub async fn find_shown(connection: &mut PgConnection, id: Uuid) -> Result<Option<Stored>, Error> {
     let row = sqlx::query!(
-        "select kind, bytes, width, height, thumbnail_kind, thumbnail_bytes, thumbnail_width, thumbnail_height, created_at
-         from blob where id = $1 and exists (select from attachment where blob_id = blob.id)",
+        "select kind, bytes, width, height, thumbnail_kind, thumbnail_bytes, thumbnail_width, thumbnail_height,
+                blob.created_at, slug
+         from blob join attachment on blob_id = blob.id join post on no = post_no join thread on thread.no = thread_no
+              join board on board.id = board_id
+         where blob.id = $1 limit 1",
         id,
     )
     .fetch_optional(connection)
@@ -141,7 +146,7 @@ pub async fn find_shown(connection: &mut PgConnection, id: Uuid) -> Result<Optio
         width: row.thumbnail_width,
         height: row.thumbnail_height,
     };
-    Ok(Some(Stored { id, original, thumbnail, created_at: row.created_at }))
+    Ok(Some(Stored { id, original, thumbnail, created_at: row.created_at, board: row.slug }))
 }
 
 /// Which of these names have a row.

@@ -1,37 +1,10 @@
 //! `traffic`, `traffic_of_replica`, `traffic_source`, `traffic_gap`: what visitors send and receive.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::{Error, PgConnection};
 use crate::domain::BoardId;
-use crate::domain::traffic::{Amount, Sum, Tier, TrafficKind};
-
-/// Who hands in sums.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The tier.
-    pub tier: Tier,
-    /// The name of the replica.
-    pub replica: String,
-    /// One start of the program; a later one is greater.
-    pub run: Uuid,
-    /// When it began to count.
-    pub since: DateTime<Utc>,
-}
-
-/// Sums that count together, and once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// Grows by one with every batch of a run; the first is 1.
-    pub number: i64,
-    /// Everything until then has been counted.
-    pub until: DateTime<Utc>,
-    /// Nothing comes after it.
-    pub last: bool,
-    /// What passed, each with a time of the hour in which it did.
-    pub sums: Vec<(DateTime<Utc>, Sum)>,
-}
+use crate::domain::traffic::{Amount, Batch, Source, Tier, TrafficKind};
 
 /// Notes that a batch counts, and what was not counted before it. `false`: it has counted already, or a later run has.
 pub async fn claim(connection: &mut PgConnection, source: &Source, batch: &Batch) -> Result<bool, Error> {
@@ -57,7 +30,10 @@ pub async fn claim(connection: &mut PgConnection, source: &Source, batch: &Batch
         return Ok(false);
     }
     if known.run != source.run && !known.ended && known.counted_until < source.since {
-        note_gap(connection, source.tier, replica, known.counted_until, source.since).await?;
+        note_gap(connection, source, known.counted_until, source.since).await?;
+    }
+    if let Some((since, until)) = batch.lost {
+        note_gap(connection, source, since, until).await?;
     }
     sqlx::query!(
         "update traffic_source set run = $3, batch = $4, counted_until = $5, ended = $6 where tier = $1 and replica = $2",
@@ -74,17 +50,16 @@ pub async fn claim(connection: &mut PgConnection, source: &Source, batch: &Batch
 }
 
 /// Notes that something was not counted.
-pub async fn note_gap(
+async fn note_gap(
     connection: &mut PgConnection,
-    tier: Tier,
-    replica: &str,
+    source: &Source,
     since: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<(), Error> {
     sqlx::query!(
         "insert into traffic_gap (tier, replica, since, until) values ($1, $2, $3, $4) on conflict do nothing",
-        tier.name(),
-        replica,
+        source.tier.name(),
+        source.replica,
         since,
         until,
     )

@@ -1,9 +1,14 @@
-//! Traffic: what visitors send and receive, counted once, where it passes.
+//! Traffic: what visitors send and receive, counted once, where it passes; and how those who count hand it on.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::BoardId;
 
 /// What a request was for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TrafficKind {
     /// Pages that people read, their redirects, and forms other than posts.
     Page,
@@ -51,7 +56,8 @@ impl TrafficKind {
 }
 
 /// Which of the two kinds of servers has answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// nginx: what does not change.
     Web,
@@ -80,7 +86,8 @@ impl Tier {
 }
 
 /// How much passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Amount {
     /// Requests.
     pub requests: u64,
@@ -109,13 +116,45 @@ impl std::ops::AddAssign for Amount {
     }
 }
 
-/// What passed, of which kind, and on which board if on one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sum {
+/// What passed, of which kind, and on which board if on one. A replica names boards by their ids, the meter beside nginx by
+/// their slugs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sum<B = BoardId> {
     /// Which.
     pub kind: TrafficKind,
     /// The board, if it was about one.
-    pub board: Option<BoardId>,
+    pub board: Option<B>,
     /// How much.
     pub amount: Amount,
+}
+
+/// Who hands in sums.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The tier.
+    pub tier: Tier,
+    /// The name of the replica.
+    pub replica: String,
+    /// One start of the program; a later one is greater.
+    pub run: Uuid,
+    /// When it began to count.
+    pub since: DateTime<Utc>,
+}
+
+/// Sums that count together, and once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch<B = BoardId> {
+    /// Grows by one with every batch of a run; the first is 1.
+    pub number: i64,
+    /// Everything until then has been counted,
+    pub until: DateTime<Utc>,
+    /// but for something between these two times.
+    pub lost: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Nothing comes after it.
+    pub last: bool,
+    /// What passed, each with the hour in which it did.
+    pub sums: Vec<(DateTime<Utc>, Sum<B>)>,
 }

@@ -1,4 +1,4 @@
-//! The two addresses on which a replica answers: pages, and metrics.
+//! The two addresses on which a replica answers: pages, and, for nobody but those who run it, metrics and what meters have counted.
 
 use std::io;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context as _;
 use tokio::task::JoinHandle;
 
-use crate::metrics::Counted;
+use crate::metrics::{Counted, OPENMETRICS};
 use crate::service::reading;
 use crate::state::AppState;
-use crate::web::app;
+use crate::web::{app, sums};
 
 /// Longer than any proxy in front keeps an idle connection (nginx: 60 s), so that it is always the proxy that closes
 /// one, and never a request that meets a closed one.
@@ -42,12 +42,18 @@ pub(super) fn pages(state: &web::Data<AppState>) -> anyhow::Result<Server> {
 /// The server of metrics, which is not started yet.
 pub(super) fn metrics(state: &web::Data<AppState>) -> anyhow::Result<Server> {
     let (state, address) = (state.clone(), state.config.metrics_listen);
-    let server =
-        HttpServer::new(move || App::new().app_data(state.clone()).route("/metrics", web::get().to(metrics_text)))
-            .workers(1)
-            .disable_signals()
-            .bind(address)
-            .with_context(|| format!("TRIPTYCH_METRICS_LISTEN: cannot listen on {address}"))?;
+    let private = move || {
+        App::new()
+            .app_data(state.clone())
+            .app_data(web::PayloadConfig::new(sums::MOST_BYTES))
+            .route("/metrics", web::get().to(metrics_text))
+            .route("/traffic", web::post().to(sums::take))
+    };
+    let server = HttpServer::new(private)
+        .workers(1)
+        .disable_signals()
+        .bind(address)
+        .with_context(|| format!("TRIPTYCH_METRICS_LISTEN: cannot listen on {address}"))?;
     Ok(server.run())
 }
 
@@ -61,9 +67,7 @@ async fn metrics_text(state: web::Data<AppState>) -> HttpResponse {
         Err(error) => tracing::error!(%error, "measuring the post numbers"),
     }
     match state.metrics.encode(&state.pool) {
-        Ok(text) => HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
-            .body(text),
+        Ok(text) => HttpResponse::Ok().insert_header((CONTENT_TYPE, OPENMETRICS)).body(text),
         Err(error) => HttpResponse::InternalServerError().body(format!("{error}\n")),
     }
 }

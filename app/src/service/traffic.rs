@@ -6,10 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use crate::db::storage::{self, Storage};
-use crate::db::traffic::{self, Batch, Gap, Period, Range, Source};
-use crate::db::{self, PgPool};
+use crate::db::traffic::{self, Gap, Period, Range};
+use crate::db::{self, PgPool, boards};
 use crate::domain::BoardId;
-use crate::domain::traffic::{Amount, Tier, TrafficKind};
+use crate::domain::traffic::{Amount, Batch, Source, Sum, Tier, TrafficKind};
 use crate::error::AppError;
 
 /// Whoever counts says so at least once a minute; after this time without a word, counts are missing.
@@ -34,6 +34,19 @@ pub async fn count(pool: &PgPool, source: &Source, batch: &Batch) -> Result<bool
         Ok(counts)
     };
     Ok(db::in_time(count).await?)
+}
+
+/// The same of sums that name boards by their slugs. Those of a board that is not there are about no board.
+pub async fn count_by_slug(pool: &PgPool, source: &Source, batch: Batch<String>) -> Result<bool, AppError> {
+    let read = async { boards::list(&mut *pool.acquire().await?).await };
+    let (_, boards) = db::in_time(read).await?;
+    let id = |slug: String| boards.iter().find(|board| board.slug == slug).map(|board| board.id);
+    let sums = batch.sums.into_iter().map(|(hour, Sum { kind, board, amount })| {
+        let board = board.and_then(id);
+        (hour, Sum { kind, board, amount })
+    });
+    let Batch { number, until, lost, last, .. } = batch;
+    count(pool, source, &Batch { number, until, lost, last, sums: sums.collect() }).await
 }
 
 /// Forgets hours that nobody can ask for any more.

@@ -16,6 +16,7 @@ mod lookup;
 mod media;
 mod pages;
 mod status;
+pub mod sums;
 pub mod views;
 mod words;
 

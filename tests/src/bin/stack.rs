@@ -6,6 +6,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
     net::TcpListener,
+    ops::Deref,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -106,7 +107,7 @@ fn announce(options: &Options, stack: &Stack) {
     say(format_args!("Data and logs are in {}. Ctrl-C stops everything.", options.data.display()));
 }
 
-/// Starts replicas again that ended, and returns when something is wrong that it cannot mend.
+/// Starts replicas and the meter again when they have ended, and returns when something is wrong that it cannot mend.
 async fn watch(stack: &Stack) -> anyhow::Error {
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     let begin = Instant::now();
@@ -122,19 +123,20 @@ async fn watch(stack: &Stack) -> anyhow::Error {
         if !stack.nginx.is_running() {
             return anyhow!("nginx has ended.\n{}", last_lines(&stack.nginx.error_log()));
         }
-        for replica in stack.replicas() {
-            let Some(how) = replica.exited() else {
+        let replicas = stack.replicas().iter().map(Deref::deref);
+        for program in replicas.chain([&*stack.meter]) {
+            let Some(how) = program.exited() else {
                 continue;
             };
-            let (since, quick_ends) = starts.get(replica.name()).copied().unwrap_or((begin, 0));
+            let (since, quick_ends) = starts.get(program.name()).copied().unwrap_or((begin, 0));
             let quick_ends = if since.elapsed() < QUICK { quick_ends + 1 } else { 0 };
             if quick_ends > MAX_QUICK_ENDS {
-                let log = last_lines(&replica.log());
-                return anyhow!("{} ends again and again ({how}).\n{log}", replica.name());
+                let log = last_lines(&program.log());
+                return anyhow!("{} ends again and again ({how}).\n{log}", program.name());
             }
-            say(format_args!("{} has ended ({how}); starting it again.", replica.name()));
-            starts.insert(replica.name(), (Instant::now(), quick_ends));
-            if let Err(error) = replica.start() {
+            say(format_args!("{} has ended ({how}); starting it again.", program.name()));
+            starts.insert(program.name(), (Instant::now(), quick_ends));
+            if let Err(error) = program.start() {
                 return error;
             }
         }

@@ -57,8 +57,9 @@ fn form(fields: &[(&str, &str)], picture: &[u8]) -> Vec<u8> {
     body
 }
 
-/// Everything that a visitor can ask for, each thing at least once.
-async fn visit(ledger: &mut Ledger, seed: u64, with_pictures: bool) -> Result<()> {
+/// Everything that a visitor can ask for, each thing at least once. Answers the addresses of a picture, its thumbnail and the style
+/// sheet.
+async fn visit(ledger: &mut Ledger, seed: u64) -> Result<[String; 3]> {
     let picture = pictures::jpeg(seed, 640, 480)?.bytes;
     let body = form(&[("com", "counted")], &picture);
     let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
@@ -90,20 +91,27 @@ async fn visit(ledger: &mut Ledger, seed: u64, with_pictures: bool) -> Result<()
     let broken = ledger.wire.post("/b/post", &content_type, &form(&[], b"no picture")).await?;
     ensure!((400..500).contains(&broken.status), "{}", broken.head);
     ledger.note("refused", "b")?;
-    if with_pictures {
-        let text = String::from_utf8(page.body)?;
-        let address = |before: &str| -> Result<String> {
-            let (_, rest) = text.split_once(before).with_context(|| format!("no {before} in the page"))?;
-            Ok(format!("{before}{}", rest.split_once('"').context("an address ends")?.0))
-        };
-        let (media, thumb, style) = (address("/media/")?, address("/thumb/")?, address("/static/style.")?);
-        ledger.status(("picture", ""), &media, 200).await?;
-        let part = ledger.get(("picture", ""), &media, &[("range", "bytes=10-99")]).await?;
-        ensure!(part.status == 206 && part.body.len() == 90, "{}", part.head);
-        ledger.status(("thumbnail", ""), &thumb, 200).await?;
-        ledger.status(("asset", ""), &style, 200).await?;
-    }
-    Ok(())
+    let text = String::from_utf8(page.body)?;
+    let address = |before: &str| -> Result<String> {
+        let (_, rest) = text.split_once(before).with_context(|| format!("no {before} in the page"))?;
+        Ok(format!("{before}{}", rest.split_once('"').context("an address ends")?.0))
+    };
+    Ok([address("/media/")?, address("/thumb/")?, address("/static/style.")?])
+}
+
+/// What does not change, each thing in the ways in which it is asked for.
+async fn visit_files(ledger: &mut Ledger, [media, thumb, style]: &[String; 3]) -> Result<()> {
+    ledger.status(("picture", "b"), media, 200).await?;
+    let part = ledger.get(("picture", "b"), media, &[("range", "bytes=10-99")]).await?;
+    ensure!(part.status == 206 && part.body.len() == 90, "{}", part.head);
+    let tag = part.header("etag").context("a picture has a tag")?.to_owned();
+    let unchanged = ledger.get(("picture", "b"), media, &[("if-none-match", &tag)]).await?;
+    ensure!(unchanged.status == 304, "{}", unchanged.head);
+    ledger.wire.ask("HEAD", media, &[]).await?;
+    ledger.note("picture", "b")?;
+    ledger.status(("thumbnail", "b"), thumb, 200).await?;
+    ledger.status(("asset", ""), style, 200).await?;
+    ledger.status(("refused", ""), "/media/00000000-0000-0000-0000-000000000000.jpg", 404).await
 }
 
 /// Ends all replicas in good order, so that everything that they counted is in the database.
@@ -125,7 +133,8 @@ async fn what_a_replica_counts_is_what_went_over_the_wire() -> Result<()> {
     let probe = ledger.wire.ask("GET", "/livez", &[]).await?;
     ensure!(probe.status == 200, "{}", probe.head);
     (ledger.wire.sent, ledger.wire.received) = (0, 0);
-    visit(&mut ledger, 1, true).await?;
+    let files = visit(&mut ledger, 1).await?;
+    visit_files(&mut ledger, &files).await?;
     hand_on(&board).await?;
     for period in ["hour", "day"] {
         assert_eq!(in_database(&board, "app", period).await?, ledger.kinds, "by {period}");
@@ -134,18 +143,43 @@ async fn what_a_replica_counts_is_what_went_over_the_wire() -> Result<()> {
 }
 
 #[tokio::test]
-async fn behind_nginx_what_counts_is_what_the_visitor_sent_and_received() -> Result<()> {
+async fn behind_nginx_every_byte_of_a_visitor_counts_once_where_it_passes() -> Result<()> {
     let board = Board::start().await?;
     let address = board.url().trim_start_matches("http://").to_owned();
     for replica in board.replicas() {
         Visitor::new(&replica.url())?.get("/boards.json").await?;
     }
     let before = of_visitors_themselves(&board).await?;
-    let mut ledger = Ledger::open(&address).await?;
+    let mut pages = Ledger::open(&address).await?;
+    let mut files = Ledger::open(&address).await?;
     for seed in 0..3 {
-        visit(&mut ledger, 10 + seed, false).await?;
+        let found = visit(&mut pages, 10 + seed).await?;
+        for _ in 0..2 {
+            visit_files(&mut files, &found).await?;
+        }
     }
+    // A visitor who goes away in the middle of a picture.
+    let large = pictures::png(77, 1800, 1800)?;
+    let size = large.bytes.len();
+    let posted = Visitor::new(&board.replica(0)?.url())?.must_post("b", &Form::thread("large").picture(&large)).await?;
+    let thread = Visitor::new(&board.replica(0)?.url())?.get(&format!("/b/res/{}.html", posted.no)).await?.text();
+    let (_, rest) = thread.split_once("/media/").context("the picture is on the page")?;
+    let media = format!("/media/{}", rest.split_once('"').context("an address ends")?.0);
+    files.wire.begin("GET", &media, &[]).await?;
+    let head = files.wire.head().await?;
+    ensure!(head.status == 200, "{}", head.head);
+    let sent = std::mem::take(&mut files.wire.sent);
+    let rest_of_files = files.kinds.clone();
+    let (_, came) = files.wire.leave().await?;
+
+    // No replica was reached: nginx says so itself.
+    let mut errors = Ledger::open(&address).await?;
     hand_on(&board).await?;
+    errors.status(("refused", ""), "/b/", 503).await?;
+    board.replica(0)?.start()?;
+    board.replica(0)?.wait_ready().await?;
+    board.meter.terminate().await?;
+
     let mut counted = in_database(&board, "app", "day").await?;
     for (of, amount) in before {
         let counted = counted.entry(of).or_default();
@@ -153,8 +187,36 @@ async fn behind_nginx_what_counts_is_what_the_visitor_sent_and_received() -> Res
         counted.bytes_in -= amount.bytes_in;
         counted.bytes_out -= amount.bytes_out;
     }
-    counted.retain(|_, amount| *amount != Counted::default());
-    assert_eq!(counted, ledger.kinds);
+    // The large picture was posted, and looked up, past nginx.
+    let ours = |counted: &BTreeMap<(String, String), Counted>, kind: &str, board: &str| {
+        counted.get(&(kind.to_owned(), board.to_owned())).copied().unwrap_or_default()
+    };
+    for kind in ["api", "refused"] {
+        for board in ["", "b"] {
+            assert_eq!(ours(&counted, kind, board), ours(&pages.kinds, kind, board), "{kind} of {board:?}");
+        }
+    }
+    assert_eq!(ours(&counted, "page", ""), ours(&pages.kinds, "page", ""));
+    assert_eq!(ours(&counted, "page", "b").requests, ours(&pages.kinds, "page", "b").requests + 1);
+    assert_eq!(ours(&counted, "upload", "b").requests, ours(&pages.kinds, "upload", "b").requests + 1);
+    for kind in ["picture", "thumbnail", "asset"] {
+        assert_eq!(ours(&counted, kind, "b"), Counted::default(), "{kind}: what nginx fetches is no visitor's");
+    }
+
+    let web = in_database(&board, "web", "day").await?;
+    let mut expected = rest_of_files;
+    for (of, amount) in errors.kinds {
+        expected.entry(of).or_default().add(
+            amount.requests,
+            u64::try_from(amount.bytes_in)?,
+            u64::try_from(amount.bytes_out)?,
+        )?;
+    }
+    expected.entry(("picture".to_owned(), "b".to_owned())).or_default().add(1, sent, came)?;
+    let broken_off = ours(&web, "picture", "b").bytes_out - ours(&expected, "picture", "b").bytes_out;
+    assert!((0..i64::try_from(size)?).contains(&broken_off), "sent beyond what came: {broken_off} of {size}");
+    expected.entry(("picture".to_owned(), "b".to_owned())).or_default().bytes_out += broken_off;
+    assert_eq!(web, expected);
     Ok(())
 }
 

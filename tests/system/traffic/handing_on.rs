@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use reqwest::StatusCode;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 use triptych_tests::{Stack, Visitor};
 
 use super::in_database;
@@ -62,5 +67,110 @@ async fn a_replica_that_is_killed_leaves_a_gap_and_one_that_ends_does_not() -> R
     assert_eq!(requests(&board).await?, 3, "the last request before the kill is lost");
     let gap = "select count(*) from traffic_gap where replica = 'replica-1' and tier = 'app' and since < until";
     assert_eq!(board.count(gap).await?, 1, "gaps");
+    Ok(())
+}
+
+/// Requests that nginx has answered by itself, as far as the database knows.
+async fn of_web(board: &Board) -> Result<i64> {
+    Ok(in_database(board, "web", "hour").await?.values().map(|counted| counted.requests).sum())
+}
+
+#[tokio::test]
+async fn a_meter_that_is_away_costs_counts_and_no_answer_and_the_gap_is_told() -> Result<()> {
+    let board = Board::with(Stack::builder().replicas(1).env("TRIPTYCH_DRAIN_DELAY", "0s")).await?;
+    let visitor = Visitor::new(&board.url())?;
+    let ask = async || -> Result<()> {
+        // What nginx says itself about a file that is not there.
+        for _ in 0..5 {
+            visitor.get("/media/none").await?.expect(StatusCode::NOT_FOUND)?;
+        }
+        Ok(())
+    };
+    ask().await?;
+    wait_until("the first five count", || async { Ok(of_web(&board).await? == 5) }).await?;
+    board.meter.kill()?;
+    ask().await?;
+    board.meter.start()?;
+    board.meter.wait_ready().await?;
+    // Each worker of nginx hears with its next line only that its last one came to nobody.
+    ask().await?;
+    ask().await?;
+    wait_until("lines are read again", || async { Ok(of_web(&board).await? > 5) }).await?;
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let counted = of_web(&board).await?;
+    ensure!((5 + 10 - 8..=5 + 10).contains(&counted), "{counted} count");
+    let gap = "select count(*) from traffic_gap where tier = 'web' and replica = 'web-1' and since < until";
+    assert_eq!(board.count(gap).await?, 1, "gaps");
+
+    // One that is frozen reads afterwards what waits for it.
+    board.meter.pause()?;
+    ask().await?;
+    board.meter.resume()?;
+    wait_until("those of the frozen time count", || async { Ok(of_web(&board).await? == counted + 5) }).await?;
+
+    // Without a replica they wait in memory.
+    board.replica(0)?.terminate().await?;
+    let refused = visitor.get("/b/").await?;
+    refused.expect(StatusCode::SERVICE_UNAVAILABLE)?;
+    board.replica(0)?.start()?;
+    board.replica(0)?.wait_ready().await?;
+    board.meter.terminate().await?;
+    assert_eq!(of_web(&board).await?, counted + 6, "each of them counts once");
+    assert_eq!(board.count(gap).await?, 1, "gaps");
+    Ok(())
+}
+
+/// Takes what one meter hands on, answers that it counts, and keeps it.
+async fn take_one(listener: TcpListener) -> Result<(String, Vec<u8>)> {
+    let (mut stream, _) = listener.accept().await?;
+    let mut received = Vec::new();
+    loop {
+        let head = received.windows(4).position(|end| end == b"\r\n\r\n");
+        if let Some(end) = head {
+            let head = String::from_utf8_lossy(received.get(..end).unwrap_or_default()).to_ascii_lowercase();
+            let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            let length: usize = value("content-length").context("a body has a length")?.parse()?;
+            let body = received.get(end + 4..).unwrap_or_default();
+            if body.len() == length {
+                let signature = value("x-signature").context("sums are signed")?.to_owned();
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await?;
+                return Ok((signature, body.to_vec()));
+            }
+        }
+        ensure!(stream.read_buf(&mut received).await? > 0, "the meter went away");
+    }
+}
+
+#[tokio::test]
+async fn sums_of_a_meter_count_once_however_often_they_come_and_only_as_they_were_signed() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let builder = Stack::builder().replicas(1).env("TRIPTYCH_DRAIN_DELAY", "0s");
+    let board = Board::with(builder.env("TRIPTYCH_METER_REPLICAS", &address)).await?;
+    let visitor = Visitor::new(&board.url())?;
+    for _ in 0..3 {
+        visitor.get("/media/none").await?.expect(StatusCode::NOT_FOUND)?;
+    }
+    let (signature, body) = take_one(listener).await?;
+
+    let url = board.replica(0)?.metrics_url().replace("/metrics", "/traffic");
+    let client = triptych_tests::http::client()?;
+    let hand_on = async |signature: &str, body: &[u8]| -> Result<(u16, String)> {
+        let answer = client.post(&url).header("x-signature", signature).body(body.to_vec()).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    };
+    let text = String::from_utf8(body.clone())?;
+    let changed = text.replace("\"requests\":3", "\"requests\":4");
+    ensure!(changed != text, "the meter counted something else: {text}");
+    for (signature, body) in [("", text.as_str()), ("00", &text), (&signature, &changed), (&signature, "{}")] {
+        let (status, answer) = hand_on(signature, body.as_bytes()).await?;
+        ensure!(status == 401 && answer.contains("signature"), "{status} {answer} for {signature:?} and {body}");
+    }
+    assert_eq!(of_web(&board).await?, 0, "none of these counts");
+    for _ in 0..3 {
+        let (status, answer) = hand_on(&signature, &body).await?;
+        ensure!(status == 200, "{status} {answer}");
+    }
+    assert_eq!(of_web(&board).await?, 3, "handed on three times, counted once");
     Ok(())
 }

@@ -18,6 +18,7 @@ use tokio_util::context::TokioContext;
 use tracing::Instrument as _;
 
 pub(crate) use headers::AllowedMethods;
+pub(crate) use traffic::BOARD;
 
 use crate::metrics::Counted;
 use crate::state::AppState;

@@ -18,7 +18,7 @@ use std::task::{Context, Poll, ready};
 use actix_web::HttpMessage as _;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, RequestHead, ResponseHead, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
+use actix_web::http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, TRANSFER_ENCODING};
 use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 use actix_web::web::Data;
 use bytes::Bytes;
@@ -32,6 +32,8 @@ use crate::state::AppState;
 const REQUEST_LENGTH: &str = "x-request-length";
 /// Who counts the answer, if not this replica: set by the web server for what it sends on from its cache.
 const COUNTED_BY: &str = "x-counted-by";
+/// The board that an answer is about, where its address does not tell: for nginx, which keeps it with the picture.
+pub(crate) const BOARD: HeaderName = HeaderName::from_static("x-board");
 /// Headers that proxies add on the way.
 const OF_PROXIES: [&str; 9] = [
     "x-forwarded-for",
@@ -87,7 +89,8 @@ impl Exchange {
         if !response.status().is_client_error() && !response.status().is_server_error() {
             self.kind = Some(kind(request.method(), request.path()));
         }
-        let slug = request.match_info().get("board");
+        let told = || response.headers().get(BOARD).and_then(|slug| slug.to_str().ok());
+        let slug = request.match_info().get("board").or_else(told);
         self.board = slug.and_then(|slug| self.state.boards.last_known().find(slug).ok().map(|board| board.id));
         let size = response.response().body().size();
         self.sent = response_head(request.head(), response.response().head(), size);

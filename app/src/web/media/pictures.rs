@@ -19,6 +19,7 @@ use crate::store::{self, Download, Object};
 use crate::web::api::cors;
 use crate::web::http::caching::CachePolicy;
 use crate::web::http::conditional::{Part, Validators};
+use crate::web::layers;
 
 type Answer = Result<HttpResponse, AppError>;
 type State = web::Data<AppState>;
@@ -66,6 +67,7 @@ async fn send(
         Part::Bytes(..) => HttpResponse::PartialContent(),
     };
     answer.content_type(shape.kind.media_type()).insert_header((ACCEPT_RANGES, "bytes"));
+    answer.insert_header((layers::BOARD, stored.board.as_str()));
     if part == Part::NotSatisfiable {
         answer.insert_header((CONTENT_RANGE, format!("bytes */{length}"))).insert_header(CachePolicy::Never.header());
         return Ok(cors::open(answer.finish()));

@@ -1,21 +1,36 @@
-//! Traffic in memory: what passed since it was last asked. Must not know HTTP or SQL.
+//! Traffic in memory: what passed, until it is handed on. Must not know HTTP or SQL.
+
+mod ledger;
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::domain::BoardId;
 use crate::domain::traffic::{Amount, Sum, TrafficKind};
 
+pub use ledger::Ledger;
+
+/// How often sums are handed on: what a program that is killed loses at the most.
+pub const INTERVAL: Duration = Duration::from_secs(10);
+
 /// Adds up what passes. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Meter(Arc<Mutex<Sums>>);
+#[derive(Debug, Clone)]
+pub struct Meter<B = BoardId>(Arc<Mutex<Sums<B>>>);
 
-/// By board, then by the place of the kind in [`TrafficKind::ALL`]: a request of a known board costs no allocation.
-type Sums = HashMap<Option<BoardId>, [Amount; TrafficKind::ALL.len()]>;
+/// By board, then by the place of the kind in [`TrafficKind::ALL`].
+type Sums<B> = HashMap<Option<B>, [Amount; TrafficKind::ALL.len()]>;
 
-impl Meter {
+impl<B> Default for Meter<B> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<B: Eq + Hash + Clone> Meter<B> {
     /// Counts.
-    pub fn add(&self, kind: TrafficKind, board: Option<BoardId>, amount: Amount) {
+    pub fn add(&self, kind: TrafficKind, board: Option<B>, amount: Amount) {
         let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_board = sums.entry(board).or_default();
         if let Some(sum) = of_board.get_mut(kind as usize) {
@@ -25,11 +40,11 @@ impl Meter {
 
     /// What was counted since the last time.
     #[must_use]
-    pub fn take(&self) -> Vec<Sum> {
+    pub fn take(&self) -> Vec<Sum<B>> {
         let sums = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let of_board = |(board, amounts): (Option<BoardId>, [Amount; TrafficKind::ALL.len()])| {
-            let sums = TrafficKind::ALL.into_iter().zip(amounts);
-            sums.map(move |(kind, amount)| Sum { kind, board, amount }).filter(|sum| !sum.amount.is_nothing())
+        let of_board = |(board, amounts): (Option<B>, [Amount; TrafficKind::ALL.len()])| {
+            let sums = TrafficKind::ALL.into_iter().zip(amounts).filter(|(_, amount)| !amount.is_nothing());
+            sums.map(move |(kind, amount)| Sum { kind, board: board.clone(), amount })
         };
         sums.into_iter().flat_map(of_board).collect()
     }
