@@ -278,6 +278,9 @@ func TestBrokenObjects(t *testing.T) {
 		{"references", "needs NetworkPolicy/board-triptych-credentials, which is not there yet", func(t *testing.T, o []object) {
 			delete(of(t, o, "NetworkPolicy/board-triptych-credentials").meta.Annotations, "helm.sh/hook")
 		}},
+		{"references", "Pod/board-triptych-smoke needs NetworkPolicy/board-triptych-smoke, which is not there yet", func(t *testing.T, o []object) {
+			delete(of(t, o, "NetworkPolicy/board-triptych-smoke").meta.Annotations, "helm.sh/hook")
+		}},
 		{"references", "Job/board-triptych-credentials has no policy that lets it out", func(t *testing.T, o []object) { policy(t, o, "credentials").Egress = nil }},
 
 		{"flows", "stranger to postgresql, port 5432/TCP is allowed", func(t *testing.T, o []object) {

@@ -1,8 +1,16 @@
 package chart
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // to gives the flows from each of some to one port.
@@ -31,11 +39,14 @@ func pages(from ...string) []flow {
 // The parts of what a board needs.
 var (
 	// The address of the API is not known beforehand.
-	credentials = slices.Concat(to(anywhere, 443, "credentials"), to(anywhere, 6443, "credentials"))
-	smoke       = slices.Concat(pages("smoke"), lookUps("dns", 53, "smoke"))
-	servers     = slices.Concat(to("app", 8080, "web"), lookUps("dns", 53, "app", "web"))
+	credentials = slices.Concat(
+		to(anywhere, 443, "credentials"), to(anywhere, 6443, "credentials"), to(anywhere, 8443, "credentials"), to(anywhere, 16443, "credentials"),
+	)
+	// Nor is that of DNS: a cache on the node, pods of another name.
+	smoke   = slices.Concat(pages("smoke"), lookUps(anywhere, 53, "smoke"))
+	servers = slices.Concat(to("app", 8080, "web"), lookUps(anywhere, 53, "app", "web"))
 	// With Postgres and MinIO in the release no pod but the one above reaches anything outside of it.
-	stores = slices.Concat(to("postgresql", 5432, "app", "gc"), to("minio", 9000, "app", "gc"), lookUps("dns", 53, "gc"))
+	stores = slices.Concat(to("postgresql", 5432, "app", "gc"), to("minio", 9000, "app", "gc"), lookUps(anywhere, 53, "gc"))
 	board  = slices.Concat(pages("controller"), servers, stores, smoke, credentials)
 )
 
@@ -65,16 +76,16 @@ func TestFlows(t *testing.T) {
 			lookUps("openshift dns", 5353, "app", "web", "gc", "smoke"), credentials,
 		)},
 		{"external", slices.Concat(
-			pages("controller"), servers, smoke, lookUps("dns", 53, "gc", "migrate"),
+			pages("controller"), servers, smoke, lookUps(anywhere, 53, "gc", "migrate"),
 			to("external database", 5433, workers...), to("s3", 8443, workers...),
 		)},
 		{"production", slices.Concat(
-			pages("controller"), servers, smoke, credentials, lookUps("dns", 53, "gc", "migrate"),
+			pages("controller"), servers, smoke, credentials, lookUps(anywhere, 53, "gc", "migrate"),
 			to("app", 9090, "prometheus"), to("database", 5432, workers...), to(anywhere, 443, workers...),
 		)},
 		{"everything", slices.Concat(
 			// An ingress controller that is no pod of the cluster's network.
-			pages("controller", "reader", "api server", "telemetry"), servers, smoke, lookUps("dns", 53, "gc", "migrate"),
+			pages("controller", "reader", "api server", "telemetry"), servers, smoke, lookUps(anywhere, 53, "gc", "migrate"),
 			to("app", 9090, "prometheus"), to(anywhere, 5432, workers...), to(anywhere, 443, workers...), to("telemetry", 4317, workers...),
 		)},
 	} {
@@ -93,11 +104,99 @@ func TestDefaultDeny(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { reportAll(t, checkDefaultDeny(render(t, c.rendering), c.rendering)) })
 	}
 	t.Run("off", func(t *testing.T) {
-		objects, _ := rendered(t, "minimal")
-		for _, o := range objects {
-			if o.Kind == "NetworkPolicy" {
-				t.Errorf("%s is rendered, and policies are switched off", o)
+		for _, c := range cases {
+			r := c.rendering
+			r.set = append(slices.Clone(r.set), `networkPolicy.enabled=false`)
+			for _, o := range render(t, r) {
+				if o.Kind == "NetworkPolicy" && o.meta.Annotations["helm.sh/hook"] == "" {
+					t.Errorf("%s: %s is rendered, and policies are switched off", c.name, o)
+				}
 			}
 		}
 	})
+}
+
+// While the hooks of an upgrade run, the policies of the release before are in force, whatever the new values say; a
+// test runs under those of its own release. In both cases hooks bring what lets them out.
+func TestHooksGetOut(t *testing.T) {
+	api := to(anywhere, 443, "credentials")
+	for _, port := range []int32{6443, 8443, 16443} {
+		api = append(api, to(anywhere, port, "credentials")...)
+	}
+	tests := slices.Concat(pages("smoke"), lookUps(anywhere, 53, "smoke"))
+	stores := slices.Concat(lookUps(anywhere, 53, "migrate"), to(anywhere, 5432, "migrate"), to(anywhere, 443, "migrate"))
+	outside := []string{
+		`postgresql.enabled=false`, `externalDatabase.existingSecret="board-database"`,
+		`minio.enabled=false`, `s3={"endpoint":"https://s3.example.org","existingSecret":"board-s3"}`, `migrations.hook.enabled=true`,
+	}
+	for _, c := range []struct {
+		name    string
+		set     []string
+		upgrade []flow
+	}{
+		{"bundled", nil, api},
+		{"external", outside, slices.Concat(api, stores)},
+	} {
+		release := func(enabled bool) (rendering, []object) {
+			r := rendering{set: append(slices.Clone(c.set), fmt.Sprintf("networkPolicy.enabled=%t", enabled))}
+			return r, render(t, r)
+		}
+		for _, before := range []bool{true, false} {
+			for _, after := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s, enabled=%t, then %t", c.name, before, after), func(t *testing.T) {
+					_, old := release(before)
+					r, objects := release(after)
+					reportAll(t, checkHookFlows(old, objects, r, "pre-upgrade", c.upgrade))
+					reportAll(t, checkHookFlows(objects, objects, r, "test", tests))
+				})
+			}
+		}
+	}
+}
+
+// What the README has for Cilium is one of its policies, for the pod of the Job, and there before it. Its API types are not
+// among those that are known here.
+func TestRecipeForCilium(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(chartPath, "README.md.gotmpl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipe := regexp.MustCompile(`(?m)(?:^    .*\n)*^    .*CiliumNetworkPolicy.*\n(?:^    .*\n)*`).Find(readme)
+	values := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(values, regexp.MustCompile(`(?m)^    `).ReplaceAll(recipe, nil), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	text := string(manifests(t, rendering{files: []string{values}}))
+	var policy object
+	var spec struct {
+		Spec struct {
+			EndpointSelector metav1.LabelSelector `json:"endpointSelector"`
+			Egress           []struct {
+				ToEntities []string `json:"toEntities"`
+			} `json:"egress"`
+		} `json:"spec"`
+	}
+	for _, document := range strings.Split(text, "\n---\n") {
+		if strings.Contains(document, "CiliumNetworkPolicy") {
+			policy, _ = decodeDocument([]byte(document))
+			if err := yaml.Unmarshal([]byte(document), &spec); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if policy.GroupVersionKind.String() != "cilium.io/v2, Kind=CiliumNetworkPolicy" {
+		t.Fatalf("the README has no policy for Cilium, but %q", recipe)
+	}
+	objects, _ := decode([]byte(text))
+	if found := names(selected(objects, &spec.Spec.EndpointSelector)); !slices.Equal(found, []string{"Job/board-triptych-credentials"}) {
+		t.Errorf("it is for %q", found)
+	}
+	for _, o := range objects {
+		if o.String() == "Job/board-triptych-credentials" && !madeBefore(policy, o) {
+			t.Errorf("%s is not there yet when %s runs", policy, o)
+		}
+	}
+	if len(spec.Spec.Egress) != 1 || !slices.Equal(spec.Spec.Egress[0].ToEntities, []string{"kube-apiserver"}) {
+		t.Errorf("it leads to %v", spec.Spec.Egress)
+	}
 }
