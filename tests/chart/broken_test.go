@@ -236,6 +236,9 @@ func TestBrokenObjects(t *testing.T) {
 		{"selectors", "topologySpreadConstraints selects", func(t *testing.T, o []object) {
 			app(t, o).Spec.Template.Spec.TopologySpreadConstraints[0].LabelSelector = &metav1.LabelSelector{MatchLabels: map[string]string{label + "instance": release}}
 		}},
+		{"selectors", "podAntiAffinity selects", func(t *testing.T, o []object) {
+			delete(app(t, o).Spec.Template.Spec.Affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution[0].PodAffinityTerm.LabelSelector.MatchLabels, label+"name")
+		}},
 		{"selectors", "NetworkPolicy/board-triptych-web selects nothing", func(t *testing.T, o []object) {
 			policy(t, o, "web").PodSelector.MatchLabels[label+"component"] = "nginx"
 		}},

@@ -95,3 +95,17 @@ func matches(selector *metav1.LabelSelector, set map[string]string) bool {
 	compiled, err := metav1.LabelSelectorAsSelector(selector)
 	return err == nil && compiled.Matches(labels.Set(set))
 }
+
+// zoneTerms gives the anti-affinity of pods by zone, as far as it is only preferred.
+func zoneTerms(pod corev1.PodSpec) []corev1.PodAffinityTerm {
+	var found []corev1.PodAffinityTerm
+	if pod.Affinity == nil || pod.Affinity.PodAntiAffinity == nil {
+		return nil
+	}
+	for _, preferred := range pod.Affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution {
+		if preferred.PodAffinityTerm.TopologyKey == corev1.LabelTopologyZone {
+			found = append(found, preferred.PodAffinityTerm)
+		}
+	}
+	return found
+}
