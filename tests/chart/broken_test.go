@@ -13,6 +13,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
@@ -152,6 +153,14 @@ func TestBrokenObjects(t *testing.T) {
 		{"pods", "a token of the Kubernetes API is mounted", func(t *testing.T, o []object) { app(t, o).Spec.Template.Spec.AutomountServiceAccountToken = nil }},
 		{"pods", "variables for every Service", func(t *testing.T, o []object) { app(t, o).Spec.Template.Spec.EnableServiceLinks = nil }},
 		{"pods", "requests no cpu", func(t *testing.T, o []object) { delete(one(t, o).Resources.Requests, corev1.ResourceCPU) }},
+		{"pods", "requests no ephemeral-storage", func(t *testing.T, o []object) { delete(one(t, o).Resources.Requests, corev1.ResourceEphemeralStorage) }},
+		{"pods", "no limit of ephemeral-storage", func(t *testing.T, o []object) { delete(one(t, o).Resources.Limits, corev1.ResourceEphemeralStorage) }},
+		{"pods", "volume data has no limit", func(t *testing.T, o []object) {
+			app(t, o).Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+		}},
+		{"pods", "of the node's disk, and its volumes and logs take", func(t *testing.T, o []object) {
+			app(t, o).Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr.To(resource.MustParse("1Gi"))}}}}
+		}},
 		{"pods", "no limit of memory", func(t *testing.T, o []object) { one(t, o).Resources.Limits = nil }},
 		{"pods", "another one every day", func(t *testing.T, o []object) { one(t, o).Image = "triptych:latest" }},
 		{"pods", "neither tag nor digest", func(t *testing.T, o []object) { one(t, o).Image = "registry.example.org:5000/triptych" }},

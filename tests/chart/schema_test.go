@@ -132,6 +132,8 @@ func TestSchemaRefuses(t *testing.T) {
 		{`app.decoders=0`, `at '/app/decoders': minimum: got 0, want 1`},
 		{`app.decoders=null`, `at '/app': missing property 'decoders'`},
 		{`app.decoders="2"`, `at '/app/decoders': got string, want integer`},
+		{`web.cacheAge="a day"`, `at '/web/cacheAge': 'a day' does not match pattern`},
+		{`web.cacheAge=null`, `at '/web': missing property 'cacheAge'`},
 		{`app.streams=10000`, `at '/app/streams': got number, want object`},
 		{`app.streams.max=-1`, `at '/app/streams/max': minimum: got -1, want 0`},
 		{`app.streams.perAddress="50"`, `at '/app/streams/perAddress': got string, want integer`},
@@ -207,6 +209,8 @@ var contradictions = map[string][]contradiction{
 		{"too many decoders for it", []string{`app.decoders=4`}, `170 for each of app.decoders=4`},
 		{"decoders that nobody counts", []string{`app.extraEnv=[{"name":"TRIPTYCH_DECODERS","value":"8"}]`}, `app.extraEnv with TRIPTYCH_DECODERS`},
 		{"too many streams for it", []string{`app.streams.max=30000`}, `586 for app.streams.max`},
+		{"too little disk for the cache", []string{`web.cacheSizeMiB=4096`}, `web.resources.limits.ephemeral-storage=2Gi is too little: web.cacheSizeMiB=4096, 512 MiB for what is on its way, 64 for temporary files and 256 for logs are 4928Mi`},
+		{"a cache that the node does not know of", []string{`web.cacheSizeMiB=4096`}, `web.resources.requests.ephemeral-storage=1280Mi is less than web.cacheSizeMiB=4096`},
 		{"too large posts for it", []string{`limits={"files":20,"fileSize":"32MiB"}`}, `and 128 for everything else are`},
 	},
 }
@@ -221,6 +225,10 @@ func TestNoContradiction(t *testing.T) {
 		{`app.resources.limits.memory="584Mi"`, `app.streams.max=1000`},
 		{`app.resources.limits={"memory":"1100Mi"}`, `app.decoders=4`},
 		{`app.resources.limits={"cpu":null,"memory":"590Mi"}`, `app.decoders=1`},
+		{`web.cacheSizeMiB=1216`},
+		{`web.cacheSizeMiB=8192`, `web.resources={"requests":{"ephemeral-storage":"8.5Gi"},"limits":{"ephemeral-storage":"9.5e9"}}`},
+		{`web.cacheSizeMiB=8192`, `web.resources={"requests":{"ephemeral-storage":null},"limits":{"ephemeral-storage":null}}`},
+		{`web.resources=null`},
 		// More cores only decode faster.
 		{`app.resources.limits.cpu="16"`},
 		// Without a limit there is nothing to compare with.
