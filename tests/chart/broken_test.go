@@ -178,6 +178,16 @@ func TestBrokenObjects(t *testing.T) {
 			must[*batchv1.Job](t, o, "Job", full+"-credentials").Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyAlways
 		}},
 
+		{"pods", "Job/board-triptych-credentials: has no deadline", func(t *testing.T, o []object) {
+			must[*batchv1.Job](t, o, "Job", full+"-credentials").Spec.ActiveDeadlineSeconds = nil
+		}},
+		{"pods", "CronJob/board-triptych-gc: has no deadline", func(t *testing.T, o []object) {
+			must[*batchv1.CronJob](t, o, "CronJob", full+"-gc").Spec.JobTemplate.Spec.ActiveDeadlineSeconds = nil
+		}},
+		{"pods", "Pod/board-triptych-smoke: has no deadline", func(t *testing.T, o []object) {
+			must[*corev1.Pod](t, o, "Pod", full+"-smoke").Spec.ActiveDeadlineSeconds = nil
+		}},
+
 		{"servers", "no startup probe", func(t *testing.T, o []object) { one(t, o).StartupProbe = nil }},
 		{"servers", "the liveness probe has to ask /livez", func(t *testing.T, o []object) { one(t, o).LivenessProbe.HTTPGet.Path = "/readyz" }},
 		{"servers", "the readiness probe has to ask /readyz", func(t *testing.T, o []object) { one(t, o).ReadinessProbe.HTTPGet.Path = "/livez" }},

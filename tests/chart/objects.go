@@ -27,6 +27,18 @@ func (w workload) component() string { return w.pod.Labels["app.kubernetes.io/co
 // oneShot says whether the pods do something and end.
 func (w workload) oneShot() bool { return w.Kind == "Job" || w.Kind == "CronJob" || w.Kind == "Pod" }
 
+// deadline gives the seconds after which a pod or Job that should have ended is ended.
+func (w workload) deadline() *int64 {
+	switch typed := w.typed.(type) {
+	case *batchv1.Job:
+		return typed.Spec.ActiveDeadlineSeconds
+	case *batchv1.CronJob:
+		return typed.Spec.JobTemplate.Spec.ActiveDeadlineSeconds
+	default:
+		return w.pod.Spec.ActiveDeadlineSeconds
+	}
+}
+
 // containers gives all of them, and those that run before the others.
 func (w workload) containers() []corev1.Container {
 	return slices.Concat(w.pod.Spec.InitContainers, w.pod.Spec.Containers)

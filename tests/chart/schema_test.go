@@ -138,6 +138,8 @@ func TestSchemaRefuses(t *testing.T) {
 		{`app.streams.max=-1`, `at '/app/streams/max': minimum: got -1, want 0`},
 		{`app.streams.perAddress="50"`, `at '/app/streams/perAddress': got string, want integer`},
 		{`app.streams.perVisitor=50`, `at '/app/streams': additional properties 'perVisitor' not allowed`},
+		{`gc.deadlineSeconds=0`, `at '/gc/deadlineSeconds': minimum: got 0, want 60`},
+		{`migrations.hook.deadlineSeconds=null`, `at '/migrations/hook': missing property 'deadlineSeconds'`},
 		{`gc.grace="a day"`, `at '/gc/grace': 'a day' does not match pattern`},
 	} {
 		t.Run(c.value, func(t *testing.T) {

@@ -52,6 +52,11 @@ func checkPods(objects []object) []string {
 		if w.oneShot() && pod.RestartPolicy != corev1.RestartPolicyNever && pod.RestartPolicy != corev1.RestartPolicyOnFailure {
 			report("restartPolicy is %q, so that it would never end", pod.RestartPolicy)
 		}
+		if w.oneShot() && !w.ofOperator() {
+			if deadline := w.deadline(); deadline == nil || *deadline < 60 {
+				report("has no deadline: whatever it waits for, it would wait for ever, and whoever waits for it")
+			}
+		}
 		for _, container := range w.containers() {
 			checkContainer(container, func(format string, arguments ...any) {
 				report("container %s: %s", container.Name, fmt.Sprintf(format, arguments...))
