@@ -154,49 +154,72 @@ func TestHooksGetOut(t *testing.T) {
 	}
 }
 
-// What the README has for Cilium is one of its policies, for the pod of the Job, and there before it. Its API types are not
-// among those that are known here.
-func TestRecipeForCilium(t *testing.T) {
+// ciliumPolicy is what the README uses of Cilium's API, whose types are not among those that are known here.
+type ciliumPolicy struct {
+	metav1.TypeMeta `json:",inline"`
+	Metadata        metav1.ObjectMeta `json:"metadata"`
+	Spec            struct {
+		EndpointSelector metav1.LabelSelector `json:"endpointSelector"`
+		Egress           []struct {
+			ToEntities []string `json:"toEntities"`
+		} `json:"egress"`
+		Ingress []struct {
+			FromEntities []string `json:"fromEntities"`
+			ToPorts      []struct {
+				Ports []struct {
+					Port     string `json:"port"`
+					Protocol string `json:"protocol"`
+				} `json:"ports"`
+			} `json:"toPorts"`
+		} `json:"ingress"`
+	} `json:"spec"`
+}
+
+// What the README has for Cilium selects the pods that it is about, and is there before the Job is that it is for.
+func TestRecipesForCilium(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(chartPath, "README.md.gotmpl"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	recipe := regexp.MustCompile(`(?m)(?:^    .*\n)*^    .*CiliumNetworkPolicy.*\n(?:^    .*\n)*`).Find(readme)
-	values := filepath.Join(t.TempDir(), "values.yaml")
-	if err := os.WriteFile(values, regexp.MustCompile(`(?m)^    `).ReplaceAll(recipe, nil), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	text := string(manifests(t, rendering{files: []string{values}}))
-	var policy object
-	var spec struct {
-		Spec struct {
-			EndpointSelector metav1.LabelSelector `json:"endpointSelector"`
-			Egress           []struct {
-				ToEntities []string `json:"toEntities"`
-			} `json:"egress"`
-		} `json:"spec"`
-	}
-	for _, document := range strings.Split(text, "\n---\n") {
-		if strings.Contains(document, "CiliumNetworkPolicy") {
-			policy, _ = decodeDocument([]byte(document))
-			if err := yaml.Unmarshal([]byte(document), &spec); err != nil {
+	found := map[string]ciliumPolicy{}
+	for _, recipe := range regexp.MustCompile(`(?m)(?:^    .*\n)*^    .*CiliumNetworkPolicy.*\n(?:^    .*\n)*`).FindAll(readme, -1) {
+		values := filepath.Join(t.TempDir(), "values.yaml")
+		if err := os.WriteFile(values, regexp.MustCompile(`(?m)^    `).ReplaceAll(recipe, nil), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, document := range strings.Split(string(manifests(t, rendering{files: []string{values}})), "\n---\n") {
+			if !strings.Contains(document, "CiliumNetworkPolicy") {
+				continue
+			}
+			var policy ciliumPolicy
+			if err := yaml.UnmarshalStrict([]byte(document), &policy); err != nil {
 				t.Fatal(err)
 			}
+			if policy.APIVersion != "cilium.io/v2" || policy.Kind != "CiliumNetworkPolicy" {
+				t.Errorf("%s is a %s of %s", policy.Metadata.Name, policy.Kind, policy.APIVersion)
+			}
+			found[policy.Metadata.Name] = policy
 		}
 	}
-	if policy.GroupVersionKind.String() != "cilium.io/v2, Kind=CiliumNetworkPolicy" {
-		t.Fatalf("the README has no policy for Cilium, but %q", recipe)
+	objects, _ := rendered(t, "default")
+	for name, wanted := range map[string][]string{
+		"board-api-server": {"Job/board-triptych-credentials"},
+		"board-pages":      {"Deployment/board-triptych-app", "Deployment/board-triptych-web"},
+	} {
+		policy := found[name]
+		if of := names(selected(objects, &policy.Spec.EndpointSelector)); !slices.Equal(of, wanted) {
+			t.Errorf("%s is for %q", name, of)
+		}
 	}
-	objects, _ := decode([]byte(text))
-	if found := names(selected(objects, &spec.Spec.EndpointSelector)); !slices.Equal(found, []string{"Job/board-triptych-credentials"}) {
-		t.Errorf("it is for %q", found)
+	if rules := found["board-api-server"].Spec.Egress; len(rules) != 1 || !slices.Equal(rules[0].ToEntities, []string{"kube-apiserver"}) {
+		t.Errorf("the Job may reach %v", rules)
 	}
 	for _, o := range objects {
-		if o.String() == "Job/board-triptych-credentials" && !madeBefore(policy, o) {
-			t.Errorf("%s is not there yet when %s runs", policy, o)
+		if o.String() == "Job/board-triptych-credentials" && !madeBefore(object{meta: found["board-api-server"].Metadata}, o) {
+			t.Error("the policy of the Job is not there yet when it runs")
 		}
 	}
-	if len(spec.Spec.Egress) != 1 || !slices.Equal(spec.Spec.Egress[0].ToEntities, []string{"kube-apiserver"}) {
-		t.Errorf("it leads to %v", spec.Spec.Egress)
+	if rules := found["board-pages"].Spec.Ingress; len(rules) != 1 || len(rules[0].ToPorts) != 1 || len(rules[0].ToPorts[0].Ports) != 1 || rules[0].ToPorts[0].Ports[0].Port != "8080" {
+		t.Errorf("the controller may reach %v", rules)
 	}
 }
