@@ -106,7 +106,7 @@ impl AppState {
             &lifecycle,
             updates,
         );
-        let decoding = Arc::new(media::Pool::new(config.pictures, cores));
+        let decoding = Arc::new(media::Pool::new(config.pictures, config.decoders.unwrap_or(cores)));
         let posting = Posting {
             pool: pool.clone(),
             pictures: PictureStorage::new(pool.clone(), store.clone(), decoding),

@@ -13,6 +13,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
@@ -152,6 +153,14 @@ func TestBrokenObjects(t *testing.T) {
 		{"pods", "a token of the Kubernetes API is mounted", func(t *testing.T, o []object) { app(t, o).Spec.Template.Spec.AutomountServiceAccountToken = nil }},
 		{"pods", "variables for every Service", func(t *testing.T, o []object) { app(t, o).Spec.Template.Spec.EnableServiceLinks = nil }},
 		{"pods", "requests no cpu", func(t *testing.T, o []object) { delete(one(t, o).Resources.Requests, corev1.ResourceCPU) }},
+		{"pods", "requests no ephemeral-storage", func(t *testing.T, o []object) { delete(one(t, o).Resources.Requests, corev1.ResourceEphemeralStorage) }},
+		{"pods", "no limit of ephemeral-storage", func(t *testing.T, o []object) { delete(one(t, o).Resources.Limits, corev1.ResourceEphemeralStorage) }},
+		{"pods", "volume data has no limit", func(t *testing.T, o []object) {
+			app(t, o).Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+		}},
+		{"pods", "of the node's disk, and its volumes and logs take", func(t *testing.T, o []object) {
+			app(t, o).Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr.To(resource.MustParse("1Gi"))}}}}
+		}},
 		{"pods", "no limit of memory", func(t *testing.T, o []object) { one(t, o).Resources.Limits = nil }},
 		{"pods", "another one every day", func(t *testing.T, o []object) { one(t, o).Image = "triptych:latest" }},
 		{"pods", "neither tag nor digest", func(t *testing.T, o []object) { one(t, o).Image = "registry.example.org:5000/triptych" }},
@@ -167,6 +176,16 @@ func TestBrokenObjects(t *testing.T) {
 		}},
 		{"pods", "so that it would never end", func(t *testing.T, o []object) {
 			must[*batchv1.Job](t, o, "Job", full+"-credentials").Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyAlways
+		}},
+
+		{"pods", "Job/board-triptych-credentials: has no deadline", func(t *testing.T, o []object) {
+			must[*batchv1.Job](t, o, "Job", full+"-credentials").Spec.ActiveDeadlineSeconds = nil
+		}},
+		{"pods", "CronJob/board-triptych-gc: has no deadline", func(t *testing.T, o []object) {
+			must[*batchv1.CronJob](t, o, "CronJob", full+"-gc").Spec.JobTemplate.Spec.ActiveDeadlineSeconds = nil
+		}},
+		{"pods", "Pod/board-triptych-smoke: has no deadline", func(t *testing.T, o []object) {
+			must[*corev1.Pod](t, o, "Pod", full+"-smoke").Spec.ActiveDeadlineSeconds = nil
 		}},
 
 		{"servers", "no startup probe", func(t *testing.T, o []object) { one(t, o).StartupProbe = nil }},
@@ -236,6 +255,9 @@ func TestBrokenObjects(t *testing.T) {
 		{"selectors", "topologySpreadConstraints selects", func(t *testing.T, o []object) {
 			app(t, o).Spec.Template.Spec.TopologySpreadConstraints[0].LabelSelector = &metav1.LabelSelector{MatchLabels: map[string]string{label + "instance": release}}
 		}},
+		{"selectors", "podAntiAffinity selects", func(t *testing.T, o []object) {
+			delete(app(t, o).Spec.Template.Spec.Affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution[0].PodAffinityTerm.LabelSelector.MatchLabels, label+"name")
+		}},
 		{"selectors", "NetworkPolicy/board-triptych-web selects nothing", func(t *testing.T, o []object) {
 			policy(t, o, "web").PodSelector.MatchLabels[label+"component"] = "nginx"
 		}},
@@ -277,6 +299,9 @@ func TestBrokenObjects(t *testing.T) {
 		}},
 		{"references", "needs NetworkPolicy/board-triptych-credentials, which is not there yet", func(t *testing.T, o []object) {
 			delete(of(t, o, "NetworkPolicy/board-triptych-credentials").meta.Annotations, "helm.sh/hook")
+		}},
+		{"references", "Pod/board-triptych-smoke needs NetworkPolicy/board-triptych-smoke, which is not there yet", func(t *testing.T, o []object) {
+			delete(of(t, o, "NetworkPolicy/board-triptych-smoke").meta.Annotations, "helm.sh/hook")
 		}},
 		{"references", "Job/board-triptych-credentials has no policy that lets it out", func(t *testing.T, o []object) { policy(t, o, "credentials").Egress = nil }},
 

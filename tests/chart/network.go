@@ -172,12 +172,11 @@ var asked = []struct {
 	{53, corev1.ProtocolUDP}, {53, corev1.ProtocolTCP}, {80, corev1.ProtocolTCP}, {443, corev1.ProtocolTCP},
 	{4317, corev1.ProtocolTCP}, {5353, corev1.ProtocolUDP}, {5353, corev1.ProtocolTCP}, {5432, corev1.ProtocolTCP},
 	{5433, corev1.ProtocolTCP}, {6443, corev1.ProtocolTCP}, {8080, corev1.ProtocolTCP}, {8443, corev1.ProtocolTCP},
-	{9000, corev1.ProtocolTCP}, {9090, corev1.ProtocolTCP},
+	{9000, corev1.ProtocolTCP}, {9090, corev1.ProtocolTCP}, {16443, corev1.ProtocolTCP},
 }
 
-// checkFlows tries everybody against everybody at every port that anything listens at, and wants exactly the flows of
-// the list that a pod of the chart takes part in.
-func checkFlows(objects []object, r rendering, wanted []flow) []string {
+// everybody gives those outside and the pods of the chart, and the names of the latter.
+func everybody(objects []object, r rendering) ([]peer, map[string]bool) {
 	peers := outside()
 	for index := range peers {
 		if peers[index].namespace != "" {
@@ -190,6 +189,49 @@ func checkFlows(objects []object, r rendering, wanted []flow) []string {
 		own[name] = true
 		peers = append(peers, peer{name, namespace, w.pod.Labels, w.pod.Spec, netip.AddrFrom4([4]byte{10, 244, 2, byte(index + 1)})})
 	}
+	return peers, own
+}
+
+// checkHookFlows wants flows of hooks to be allowed by what is in force while these run: the policies of the release that
+// is there, and those that the hooks bring before them.
+func checkHookFlows(there, objects []object, r rendering, when string, wanted []flow) []string {
+	var policies []*networkingv1.NetworkPolicy
+	for _, o := range there {
+		if policy, isPolicy := o.typed.(*networkingv1.NetworkPolicy); isPolicy && len(hooks(o)) == 0 {
+			policies = append(policies, policy)
+		}
+	}
+	for _, o := range objects {
+		if policy, isPolicy := o.typed.(*networkingv1.NetworkPolicy); isPolicy && slices.Contains(hooks(o), when) {
+			policies = append(policies, policy)
+		}
+	}
+	peers, own := everybody(objects, r)
+	tried := map[flow]bool{}
+	var problems []string
+	for _, f := range wanted {
+		for _, from := range peers {
+			for _, to := range peers {
+				if from.name != f.from || to.name != f.to && (f.to != anywhere || own[to.name]) {
+					continue
+				}
+				tried[f] = true
+				if !(network{policies: policies}).allows(from, to, f.protocol, f.port) {
+					problems = append(problems, fmt.Sprintf("%s is refused in a hook of %s (%s)", f, when, to.name))
+				}
+			}
+		}
+		if !tried[f] {
+			problems = append(problems, fmt.Sprintf("%s: nobody is called that", f))
+		}
+	}
+	return problems
+}
+
+// checkFlows tries everybody against everybody at every port that anything listens at, and wants exactly the flows of
+// the list that a pod of the chart takes part in.
+func checkFlows(objects []object, r rendering, wanted []flow) []string {
+	peers, own := everybody(objects, r)
 	var problems []string
 	missing := map[flow]bool{}
 	for _, f := range wanted {

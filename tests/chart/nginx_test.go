@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -350,4 +351,39 @@ func bytesOf(t *testing.T, size string) int {
 		t.Fatalf("%q is no size", size)
 	}
 	return number << shift
+}
+
+// nginx keeps as much as it is told, and for so long: less than its volume holds, and no more than the pod asks the node for,
+// which evicts those first that take more than they asked for.
+func TestCacheFitsTheDisk(t *testing.T) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			objects := render(t, c.rendering)
+			configuration, err := find[*corev1.ConfigMap](objects, "ConfigMap", c.fullname()+"-web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			match := regexp.MustCompile(`(?s)proxy_cache_path [^;]* max_size=(\d+)m inactive=(\d+[smhd]) `).FindStringSubmatch(configuration.Data["nginx.conf"])
+			if match == nil {
+				t.Fatal("the cache has no size, or no age")
+			}
+			if wanted := map[string]string{"kind": "6h", "everything": "30d"}[c.name]; wanted != "" && match[2] != wanted {
+				t.Errorf("pictures that nobody asks for are kept for %s, not %s", match[2], wanted)
+			}
+			size := resource.MustParse(match[1] + "Mi")
+			deployment, err := find[*appsv1.Deployment](objects, "Deployment", c.fullname()+"-web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			pod := deployment.Spec.Template.Spec
+			if request := pod.Containers[0].Resources.Requests[corev1.ResourceEphemeralStorage]; request.Cmp(size) < 0 {
+				t.Errorf("the cache may take %s, and the pod asks for %s", &size, &request)
+			}
+			for _, volume := range pod.Volumes {
+				if volume.Name == "state" && volume.EmptyDir.SizeLimit.Cmp(size) <= 0 {
+					t.Errorf("the cache may take %s of a volume of %s", &size, volume.EmptyDir.SizeLimit)
+				}
+			}
+		})
+	}
 }

@@ -27,6 +27,18 @@ func (w workload) component() string { return w.pod.Labels["app.kubernetes.io/co
 // oneShot says whether the pods do something and end.
 func (w workload) oneShot() bool { return w.Kind == "Job" || w.Kind == "CronJob" || w.Kind == "Pod" }
 
+// deadline gives the seconds after which a pod or Job that should have ended is ended.
+func (w workload) deadline() *int64 {
+	switch typed := w.typed.(type) {
+	case *batchv1.Job:
+		return typed.Spec.ActiveDeadlineSeconds
+	case *batchv1.CronJob:
+		return typed.Spec.JobTemplate.Spec.ActiveDeadlineSeconds
+	default:
+		return w.pod.Spec.ActiveDeadlineSeconds
+	}
+}
+
 // containers gives all of them, and those that run before the others.
 func (w workload) containers() []corev1.Container {
 	return slices.Concat(w.pod.Spec.InitContainers, w.pod.Spec.Containers)
@@ -94,4 +106,18 @@ func all[T any](objects []object) []T {
 func matches(selector *metav1.LabelSelector, set map[string]string) bool {
 	compiled, err := metav1.LabelSelectorAsSelector(selector)
 	return err == nil && compiled.Matches(labels.Set(set))
+}
+
+// zoneTerms gives the anti-affinity of pods by zone, as far as it is only preferred.
+func zoneTerms(pod corev1.PodSpec) []corev1.PodAffinityTerm {
+	var found []corev1.PodAffinityTerm
+	if pod.Affinity == nil || pod.Affinity.PodAntiAffinity == nil {
+		return nil
+	}
+	for _, preferred := range pod.Affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution {
+		if preferred.PodAffinityTerm.TopologyKey == corev1.LabelTopologyZone {
+			found = append(found, preferred.PodAffinityTerm)
+		}
+	}
+	return found
 }

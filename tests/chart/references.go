@@ -163,28 +163,37 @@ func checkReferences(objects []object, existing []string) []string {
 	return append(problems, checkHooks(objects, beforehand)...)
 }
 
+// hooks tells when Helm makes an object: never as part of a release, unless there is nothing.
+func hooks(o object) []string {
+	return strings.FieldsFunc(o.meta.Annotations["helm.sh/hook"], func(r rune) bool { return r == ',' })
+}
+
+// madeBefore says whether one hook is there whenever another is made.
+func madeBefore(first, then object) bool {
+	for _, when := range hooks(then) {
+		if !slices.Contains(hooks(first), when) {
+			return false
+		}
+	}
+	firstWeight, _ := strconv.Atoi(first.meta.Annotations["helm.sh/hook-weight"])
+	thenWeight, _ := strconv.Atoi(then.meta.Annotations["helm.sh/hook-weight"])
+	return firstWeight < thenWeight
+}
+
 // checkHooks wants everything that the pod of a hook refers to, and what lets it work, to be there when it runs: hooks of a
 // lower weight, what they make, and what the operator brings. Nothing of the release is: Helm makes that afterwards at
-// an installation, and Argo CD, which knows no upgrade, at every first sync.
+// an installation, and Argo CD, which knows no upgrade, at every first sync. What lets it out has to be there whether
+// this release has policies or not: the release before may have some that are still in force.
 func checkHooks(objects []object, there map[string]bool) []string {
-	before := func(first, then object) bool {
-		for _, when := range strings.Split(then.meta.Annotations["helm.sh/hook"], ",") {
-			if !slices.Contains(strings.Split(first.meta.Annotations["helm.sh/hook"], ","), when) {
-				return false
-			}
-		}
-		firstWeight, _ := strconv.Atoi(first.meta.Annotations["helm.sh/hook-weight"])
-		thenWeight, _ := strconv.Atoi(then.meta.Annotations["helm.sh/hook-weight"])
-		return firstWeight < thenWeight
-	}
 	var problems []string
 	for _, w := range workloads(objects) {
-		if !strings.Contains(w.meta.Annotations["helm.sh/hook"], "pre-") {
+		if len(hooks(w.object)) == 0 || w.ofOperator() {
 			continue
 		}
 		made := maps.Clone(there)
 		for _, o := range objects {
-			if before(o, w.object) {
+			// A test comes after the release, but its policies are its own.
+			if madeBefore(o, w.object) || o.Kind != "NetworkPolicy" && slices.Contains(hooks(w.object), "test") {
 				provide(made, []object{o})
 			}
 		}
@@ -196,19 +205,18 @@ func checkHooks(objects []object, there map[string]bool) []string {
 				}
 			}
 		}
-		restricted, allowed := false, false
+		allowed := false
 		for _, o := range objects {
 			policy, isPolicy := o.typed.(*networkingv1.NetworkPolicy)
 			if !isPolicy {
 				continue
 			}
-			restricted = true
 			if rules := len(policy.Spec.Ingress) + len(policy.Spec.Egress); rules > 0 && matches(&policy.Spec.PodSelector, w.pod.Labels) {
 				allowed = true
 				needed = append(needed, reference{o.Kind, o.meta.Name, ""})
 			}
 		}
-		if restricted && !allowed {
+		if !allowed {
 			problems = append(problems, fmt.Sprintf("%s has no policy that lets it out", w))
 		}
 		for _, r := range needed {

@@ -127,5 +127,5 @@ func (c *schemaCheck) needed(rules, property map[string]any, path, name string) 
 // free are objects of Kubernetes' API, and maps, that the values have something in.
 var free = map[string]bool{
 	"resources": true, "startupProbe": true, "livenessProbe": true, "readinessProbe": true, "podSecurityContext": true,
-	"securityContext": true, "labels": true,
+	"securityContext": true, "labels": true, "behavior": true,
 }

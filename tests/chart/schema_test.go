@@ -1,11 +1,13 @@
 package chart
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 )
 
@@ -127,10 +129,17 @@ func TestSchemaRefuses(t *testing.T) {
 		{`app.feedInterval="2s"`, `at '/app/feedInterval': '2s' does not match pattern`},
 		{`app.feedInterval=null`, `at '/app': missing property 'feedInterval'`},
 		{`app.staleIfError="ten minutes"`, `at '/app/staleIfError': 'ten minutes' does not match pattern`},
+		{`app.decoders=0`, `at '/app/decoders': minimum: got 0, want 1`},
+		{`app.decoders=null`, `at '/app': missing property 'decoders'`},
+		{`app.decoders="2"`, `at '/app/decoders': got string, want integer`},
+		{`web.cacheAge="a day"`, `at '/web/cacheAge': 'a day' does not match pattern`},
+		{`web.cacheAge=null`, `at '/web': missing property 'cacheAge'`},
 		{`app.streams=10000`, `at '/app/streams': got number, want object`},
 		{`app.streams.max=-1`, `at '/app/streams/max': minimum: got -1, want 0`},
 		{`app.streams.perAddress="50"`, `at '/app/streams/perAddress': got string, want integer`},
 		{`app.streams.perVisitor=50`, `at '/app/streams': additional properties 'perVisitor' not allowed`},
+		{`gc.deadlineSeconds=0`, `at '/gc/deadlineSeconds': minimum: got 0, want 60`},
+		{`migrations.hook.deadlineSeconds=null`, `at '/migrations/hook': missing property 'deadlineSeconds'`},
 		{`gc.grace="a day"`, `at '/gc/grace': 'a day' does not match pattern`},
 	} {
 		t.Run(c.value, func(t *testing.T) {
@@ -199,8 +208,11 @@ var contradictions = map[string][]contradiction{
 		{"many addresses", []string{`ingress.host="*.example.org"`}, `ingress.host=*.example.org without publicUrl`},
 		{"alerts about nothing", []string{`metrics.prometheusRule.enabled=true`}, `metrics.prometheusRule.enabled without metrics.serviceMonitor.enabled`},
 		{"too little memory", []string{`app.resources.limits.memory="256Mi"`}, `app.resources.limits.memory=256Mi is too little:`},
-		{"too many cores for it", []string{`app.resources.limits.cpu="4"`}, `170 for each of 4 cores that decode`},
+		{"too many decoders for it", []string{`app.decoders=4`}, `170 for each of app.decoders=4`},
+		{"decoders that nobody counts", []string{`app.extraEnv=[{"name":"TRIPTYCH_DECODERS","value":"8"}]`}, `app.extraEnv with TRIPTYCH_DECODERS`},
 		{"too many streams for it", []string{`app.streams.max=30000`}, `586 for app.streams.max`},
+		{"too little disk for the cache", []string{`web.cacheSizeMiB=4096`}, `web.resources.limits.ephemeral-storage=2Gi is too little: web.cacheSizeMiB=4096, 512 MiB for what is on its way, 64 for temporary files and 256 for logs are 4928Mi`},
+		{"a cache that the node does not know of", []string{`web.cacheSizeMiB=4096`}, `web.resources.requests.ephemeral-storage=1280Mi is less than web.cacheSizeMiB=4096`},
 		{"too large posts for it", []string{`limits={"files":20,"fileSize":"32MiB"}`}, `and 128 for everything else are`},
 	},
 }
@@ -213,9 +225,17 @@ func TestNoContradiction(t *testing.T) {
 		// 96 for uploads, 170 for each of two cores, 99 for streams, 128 for the rest.
 		{`app.resources.limits.memory="760Mi"`},
 		{`app.resources.limits.memory="584Mi"`, `app.streams.max=1000`},
-		{`app.resources.limits={"cpu":"4","memory":"1100Mi"}`},
-		{`app.resources.limits={"cpu":null,"memory":"300Mi"}`},
+		{`app.resources.limits={"memory":"1100Mi"}`, `app.decoders=4`},
+		{`app.resources.limits={"cpu":null,"memory":"590Mi"}`, `app.decoders=1`},
+		{`web.cacheSizeMiB=1216`},
+		{`web.cacheSizeMiB=8192`, `web.resources={"requests":{"ephemeral-storage":"8.5Gi"},"limits":{"ephemeral-storage":"9.5e9"}}`},
+		{`web.cacheSizeMiB=8192`, `web.resources={"requests":{"ephemeral-storage":null},"limits":{"ephemeral-storage":null}}`},
+		{`web.resources=null`},
+		// More cores only decode faster.
+		{`app.resources.limits.cpu="16"`},
+		// Without a limit there is nothing to compare with.
 		{`app.resources=null`},
+		{`app.resources.limits.memory=null`, `app.decoders=1000`},
 		{`app.drainDelaySeconds=23`},
 		{`app.drainDelaySeconds=0`, `app.shutdownTimeoutSeconds=2`},
 		{`app.feedInterval="0"`, `app.staleIfError="0"`, `app.streams={"max":0,"perAddress":0}`},
@@ -227,6 +247,49 @@ func TestNoContradiction(t *testing.T) {
 		t.Run(strings.Join(c, " "), func(t *testing.T) {
 			t.Parallel()
 			render(t, rendering{set: c})
+		})
+	}
+}
+
+// Two decoders need 564 MiB. Whatever way the limit is written in, and whether there is one of CPU, it is compared with that.
+func TestMemoryInEveryNotation(t *testing.T) {
+	const needed = 564
+	written := func(quantity string) []string {
+		return []string{`app.streams.max=0`, `app.resources.limits={"cpu":null,"memory":` + quantity + `}`}
+	}
+	for _, quantity := range []string{
+		`"563Mi"`, `"0.5Gi"`, `".5Gi"`, `"563.5Mi"`, `"591396k"`, `"577535Ki"`, `"591M"`, `"0.59G"`, `"5.9e8"`, `"59E7"`, `"5900e+5"`, `5.9e8`,
+		`591396863`, `"591396863"`, `"+563Mi"`, `"0.0005T"`, `"0.0005Ti"`, `"0.0000005P"`, `"591396863000m"`, `"1e8"`, `"100M"`, `512`, `"0"`,
+	} {
+		t.Run("too little: "+quantity, func(t *testing.T) {
+			t.Parallel()
+			parsed := resource.MustParse(strings.Trim(quantity, `"`))
+			if parsed.Value() >= needed<<20 {
+				t.Fatalf("%s is enough", quantity)
+			}
+			wants(t, refusal(t, rendering{set: written(quantity)}), "is too little: ", fmt.Sprintf("are %dMi", needed))
+		})
+	}
+	for _, quantity := range []string{
+		`"564Mi"`, `"1.5Gi"`, `"1536Mi"`, `"1e9"`, `1e9`, `"2G"`, `"900000k"`, `"577536Ki"`, `591396864`, `"591396864"`, `"0.56Gi"`, `"1.Gi"`,
+		`"6E8"`, `"0.001T"`, `"1Ti"`, `"1P"`, `"1E"`, `"1Ei"`, `"+1G"`, `"591396864000m"`, `"6e+8"`,
+	} {
+		t.Run("enough: "+quantity, func(t *testing.T) {
+			t.Parallel()
+			parsed := resource.MustParse(strings.Trim(quantity, `"`))
+			if parsed.Value() < needed<<20 {
+				t.Fatalf("%s is too little", quantity)
+			}
+			render(t, rendering{set: written(quantity)})
+		})
+	}
+	for _, quantity := range []string{`"1.5 Gi"`, `"1GB"`, `"-1Gi"`, `"much"`, `"1e3Mi"`, `"1Gi "`, `"1K"`, `""`} {
+		t.Run("none: "+quantity, func(t *testing.T) {
+			t.Parallel()
+			if _, err := resource.ParseQuantity(strings.Trim(quantity, `"`)); err == nil && !strings.HasPrefix(quantity, `"-`) {
+				t.Fatalf("%s is a quantity", quantity)
+			}
+			wants(t, refusal(t, rendering{set: written(quantity)}), "app.resources.limits.memory="+strings.Trim(quantity, `"`)+" is no amount of memory")
 		})
 	}
 }

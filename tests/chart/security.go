@@ -10,6 +10,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
@@ -51,14 +52,45 @@ func checkPods(objects []object) []string {
 		if w.oneShot() && pod.RestartPolicy != corev1.RestartPolicyNever && pod.RestartPolicy != corev1.RestartPolicyOnFailure {
 			report("restartPolicy is %q, so that it would never end", pod.RestartPolicy)
 		}
+		if w.oneShot() && !w.ofOperator() {
+			if deadline := w.deadline(); deadline == nil || *deadline < 60 {
+				report("has no deadline: whatever it waits for, it would wait for ever, and whoever waits for it")
+			}
+		}
 		for _, container := range w.containers() {
 			checkContainer(container, func(format string, arguments ...any) {
 				report("container %s: %s", container.Name, fmt.Sprintf(format, arguments...))
 			})
 		}
 		checkUnique(w, report)
+		checkDisk(w, report)
 	}
 	return problems
+}
+
+// logs are what the kubelet keeps of one container, and counts: five files of 10 MiB by default, of 50 MiB elsewhere.
+var logs = resource.MustParse("250Mi")
+
+// checkDisk wants the volumes of a pod that are on the node's disk, and logs, to fit what it may take there: with more it is
+// evicted.
+func checkDisk(w workload, report func(string, ...any)) {
+	var limit, taken resource.Quantity
+	for _, container := range w.pod.Spec.Containers {
+		limit.Add(container.Resources.Limits[corev1.ResourceEphemeralStorage])
+	}
+	taken.Add(logs)
+	for _, volume := range w.pod.Spec.Volumes {
+		switch {
+		case volume.EmptyDir == nil || volume.EmptyDir.Medium == corev1.StorageMediumMemory:
+		case volume.EmptyDir.SizeLimit == nil:
+			report("volume %s has no limit", volume.Name)
+		default:
+			taken.Add(*volume.EmptyDir.SizeLimit)
+		}
+	}
+	if limit.Cmp(taken) < 0 {
+		report("may take %s of the node's disk, and its volumes and logs take %s", &limit, &taken)
+	}
 }
 
 var tagged = regexp.MustCompile(`:([A-Za-z0-9_][A-Za-z0-9_.-]*)(@|$)`)
@@ -67,13 +99,15 @@ func checkContainer(container corev1.Container, report func(string, ...any)) {
 	if security := container.SecurityContext; security == nil || security.ReadOnlyRootFilesystem == nil || !*security.ReadOnlyRootFilesystem {
 		report("its root is not read-only")
 	}
-	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
 		if _, found := container.Resources.Requests[name]; !found {
 			report("requests no %s", name)
 		}
 	}
-	if _, found := container.Resources.Limits[corev1.ResourceMemory]; !found {
-		report("no limit of memory")
+	for _, name := range []corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
+		if _, found := container.Resources.Limits[name]; !found {
+			report("no limit of %s", name)
+		}
 	}
 	switch tag := tagged.FindStringSubmatch(container.Image); {
 	case tag == nil && !strings.Contains(container.Image, "@sha256:"):

@@ -86,6 +86,9 @@ func selections(objects []object, r rendering) []selection {
 		for _, constraint := range w.pod.Spec.TopologySpreadConstraints {
 			found = append(found, selection{w.String() + " topologySpreadConstraints", constraint.LabelSelector, []string{w.String()}})
 		}
+		for _, term := range zoneTerms(w.pod.Spec) {
+			found = append(found, selection{w.String() + " podAntiAffinity", term.LabelSelector, []string{w.String()}})
+		}
 	}
 	return found
 }

@@ -190,7 +190,8 @@ func TestChecksum(t *testing.T) {
 		value   string
 		another bool
 	}{
-		{`web.cacheSizeMiB=2048`, true},
+		{`web.cacheSizeMiB=512`, true},
+		{`web.cacheAge="1d"`, true},
 		{`web.workerProcesses=8`, true},
 		{`limits.files=9`, true},
 		{`listenAddress="[::]"`, true},

@@ -118,7 +118,7 @@ func TestTextsArriveAsTheyAre(t *testing.T) {
 	}
 	for name, wanted := range map[string]string{
 		"TRIPTYCH_TITLE": title, "TRIPTYCH_TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8", "TRIPTYCH_PUBLIC_URL": "https://board.example.org",
-		"TRIPTYCH_MAX_FILES": "4", "TRIPTYCH_MAX_FILE_SIZE": "8MiB",
+		"TRIPTYCH_MAX_FILES": "4", "TRIPTYCH_MAX_FILE_SIZE": "8MiB", "TRIPTYCH_DECODERS": "2",
 		"TRIPTYCH_FEED_INTERVAL": "20ms", "TRIPTYCH_STALE_IF_ERROR": "10m",
 		"TRIPTYCH_MAX_STREAMS": "10000", "TRIPTYCH_MAX_STREAMS_PER_ADDRESS": "50",
 	} {
@@ -139,8 +139,8 @@ func TestTextsArriveAsTheyAre(t *testing.T) {
 	}
 }
 
-// What is set about freshness and event streams reaches the replicas.
-func TestFeedAndStreamsReachTheEnvironment(t *testing.T) {
+// What is set about freshness, event streams and decoders reaches the replicas.
+func TestSettingsReachTheEnvironment(t *testing.T) {
 	objects, r := rendered(t, "everything")
 	deployment, err := find[*appsv1.Deployment](objects, "Deployment", r.fullname()+"-app")
 	if err != nil {
@@ -153,6 +153,7 @@ func TestFeedAndStreamsReachTheEnvironment(t *testing.T) {
 	for name, wanted := range map[string]string{
 		"TRIPTYCH_FEED_INTERVAL": "0", "TRIPTYCH_STALE_IF_ERROR": "1h",
 		"TRIPTYCH_MAX_STREAMS": "20000", "TRIPTYCH_MAX_STREAMS_PER_ADDRESS": "2000",
+		"TRIPTYCH_DECODERS": "1",
 	} {
 		if got[name] != wanted {
 			t.Errorf("%s is %q, not %q", name, got[name], wanted)

@@ -30,6 +30,8 @@ const ERRORS: [(&str, &str); 3] = [
 const KEEPALIVE_MIN_TIMEOUT: [u32; 3] = [1, 27, 4];
 /// How much of the pictures it keeps.
 const CACHE_SIZE: &str = "1g";
+/// How long a picture that nobody asks for stays in it.
+const CACHE_AGE: &str = "6h";
 /// As many files as a worker opens at the most, as in the chart.
 const OPEN_FILES: u64 = 32_768;
 const LIMIT: Duration = Duration::from_secs(15);
@@ -217,6 +219,7 @@ impl Nginx {
             ("REPLICAS", replicas.join("\n        ")),
             ("MAX_BODY", settings.max_body.to_string()),
             ("CACHE_SIZE", CACHE_SIZE.to_owned()),
+            ("CACHE_AGE", CACHE_AGE.to_owned()),
             ("PICTURE_VALIDITY", seconds(settings.picture_validity)),
             ("BODY_TIMEOUT", seconds(settings.body_timeout)),
             ("BODIES_PER_ADDRESS", settings.bodies_per_address.to_string()),

@@ -54,6 +54,8 @@ pub struct ServeConfig {
     pub boards: BoardLimits,
     /// Rules for pictures.
     pub pictures: Limits,
+    /// Pictures decoded at a time; as many as there are cores unless it is said.
+    pub decoders: Option<usize>,
     /// Bytes of rendered pages kept in memory.
     pub page_cache_bytes: u64,
     /// How long an answer about what has changed may be used; every post waits for a little longer.
@@ -222,6 +224,7 @@ impl ServeConfig {
         let posts = post_limits(reader);
         let boards = board_limits(reader);
         let pictures = picture_limits(reader);
+        let decoders = reader.optional("TRIPTYCH_DECODERS", decoders);
         let page_cache_bytes = reader.bytes("TRIPTYCH_PAGE_CACHE");
         let feed_interval = reader.duration("TRIPTYCH_FEED_INTERVAL");
         if feed_interval.is_some_and(|interval| interval > LONGEST_INTERVAL) {
@@ -270,6 +273,7 @@ impl ServeConfig {
             posts,
             boards: boards?,
             pictures: pictures?,
+            decoders,
             page_cache_bytes: page_cache_bytes?,
             feed_interval: feed_interval?,
             stale_if_error: stale_if_error?,
@@ -457,6 +461,11 @@ fn picture_limits(reader: &mut VariableReader<'_>) -> Option<Limits> {
     Some(Limits { max_side: side?, max_pixels: pixels?, max_decoded_bytes: decoded_bytes?, max_frames: frames? })
 }
 
+fn decoders(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1000).contains(number));
+    number.ok_or_else(|| format!("is {text:?}; a whole number from 1 to 1000 is needed"))
+}
+
 fn public_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is not an address: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.path() != "/" || url.query().is_some() {
@@ -501,6 +510,21 @@ mod tests {
         assert_eq!(config.posts.file_bytes, 8 << 20);
         MigrateConfig::read(&complete).unwrap();
         CollectConfig::read(&complete).unwrap();
+    }
+
+    #[test]
+    fn decoders_are_as_many_as_is_said() {
+        let with = |decoders: &'static str| {
+            ServeConfig::read(&move |name| match name {
+                "TRIPTYCH_DECODERS" => Some(decoders.to_owned()),
+                other => complete(other),
+            })
+        };
+        assert_eq!(with("3").unwrap().decoders, Some(3));
+        assert_eq!(with("").unwrap().decoders, None);
+        for wrong in ["0", "1001", "1.5", "two"] {
+            assert!(with(wrong).unwrap_err().to_string().contains("TRIPTYCH_DECODERS"), "{wrong}");
+        }
     }
 
     #[test]

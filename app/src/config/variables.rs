@@ -150,7 +150,13 @@ pub const VARIABLES: &[Variable] = &[
         "TRIPTYCH_MAX_DECODED_SIZE",
         Some("170MiB"),
         &[Serve],
-        "Bytes that one decoded picture may take in memory; as many are decoded at a time as there are cores",
+        "Bytes that one decoded picture may take in memory; TRIPTYCH_DECODERS are decoded at a time",
+    ),
+    plain(
+        "TRIPTYCH_DECODERS",
+        None,
+        &[Serve],
+        "Pictures that are decoded at a time, 1 to 1000, each of which may take TRIPTYCH_MAX_DECODED_SIZE of memory; may be left out: as many as there are cores, or as a limit of CPU allows. Say it where memory is limited and CPU is not",
     ),
     plain("TRIPTYCH_MAX_FRAMES", Some("1000"), &[Serve], "Frames of one animation"),
     plain(

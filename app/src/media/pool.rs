@@ -45,7 +45,7 @@ pub enum PoolError {
 }
 
 impl Pool {
-    /// A pool that decodes `permits` pictures at a time: one per core. 0 counts as 1.
+    /// A pool that decodes `permits` pictures at a time; more than there are cores gain nothing. 0 counts as 1.
     #[must_use]
     pub fn new(limits: Limits, permits: usize) -> Self {
         let permits = permits.clamp(1, Semaphore::MAX_PERMITS / (1 + WAITING_PER_PERMIT));

@@ -57,6 +57,8 @@
   value: {{ .Values.limits.fileSize | quote }}
 - name: TRIPTYCH_UPLOAD_MEMORY
   value: {{ include "triptych.uploadMemoryMiB" . }}MiB
+- name: TRIPTYCH_DECODERS
+  value: {{ int .Values.app.decoders | quote }}
 - name: TRIPTYCH_FEED_INTERVAL
   value: {{ .Values.app.feedInterval | quote }}
 - name: TRIPTYCH_STALE_IF_ERROR

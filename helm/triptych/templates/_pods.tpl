@@ -23,10 +23,26 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $values.affinity }}
+{{- with include "triptych.affinity" . | fromYaml }}
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/*
+Affinity of a pod, as YAML. Replicas prefer a zone without one of them, unless the operator says something of that sort. Not a
+second spread constraint: the scheduler passes over nodes that lack the label of any, and then all replicas land on the
+node that was scored first. Replicas of one rollout are counted, not those that are about to go.
+*/}}
+{{- define "triptych.affinity" -}}
+{{- $affinity := (index .root.Values .component).affinity | default dict -}}
+{{- if and (has .component (list "app" "web")) (not .name) (not (hasKey $affinity "podAntiAffinity")) -}}
+{{- $selector := include "triptych.selector" . | fromYaml -}}
+{{- $term := dict "topologyKey" "topology.kubernetes.io/zone" "labelSelector" (dict "matchLabels" $selector) "matchLabelKeys" (list "pod-template-hash") -}}
+{{- $preferred := dict "preferredDuringSchedulingIgnoredDuringExecution" (list (dict "weight" 100 "podAffinityTerm" $term)) -}}
+{{- $affinity = merge (dict "podAntiAffinity" $preferred) $affinity -}}
+{{- end -}}
+{{- toYaml $affinity -}}
 {{- end -}}
 
 {{/* Spread constraints of a component; replicas of one rollout are counted, not those that are about to go. */}}

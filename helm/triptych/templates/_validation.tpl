@@ -26,6 +26,9 @@
   {{- if eq .name "TRIPTYCH_SHUTDOWN_TIMEOUT" "TRIPTYCH_DRAIN_DELAY" -}}
     {{- $problems = append $problems (printf "app.extraEnv with %s: the grace period would not fit. Set app.shutdownTimeoutSeconds and app.drainDelaySeconds." .name) -}}
   {{- end -}}
+  {{- if eq .name "TRIPTYCH_DECODERS" -}}
+    {{- $problems = append $problems "app.extraEnv with TRIPTYCH_DECODERS: nothing would compare it with the memory. Set app.decoders." -}}
+  {{- end -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.host) (ne .Values.ingress.controller "none") -}}
   {{- $problems = append $problems (printf "ingress.enabled without ingress.host: the controller %q needs a host name." .Values.ingress.controller) -}}
@@ -77,19 +80,37 @@
 {{- if and .Values.metrics.prometheusRule.enabled (not .Values.metrics.serviceMonitor.enabled) -}}
   {{- $problems = append $problems "metrics.prometheusRule.enabled without metrics.serviceMonitor.enabled: its alerts ask for series that nobody would make." -}}
 {{- end -}}
-{{- $limits := (.Values.app.resources | default dict).limits | default dict -}}
-{{- $memory := toString $limits.memory -}}
-{{- $cpu := toString $limits.cpu -}}
-{{- $units := dict "" 1 "k" 1000 "Ki" 1024 "M" 1000000 "Mi" 1048576 "G" 1000000000 "Gi" 1073741824 -}}
-{{- if and (regexMatch "^[0-9]+([kMG]|[KMG]i)?$" $memory) (regexMatch "^[0-9]+m?$" $cpu) -}}
-  {{- $there := div (mul (regexFind "^[0-9]+" $memory | int64) (get $units (regexFind "[A-Za-z]*$" $memory))) 1048576 -}}
-  {{- if hasSuffix "m" $cpu }}{{ $cpu = div (add (trimSuffix "m" $cpu | int) 999) 1000 | toString }}{{ end -}}
+{{- $memory := ((.Values.app.resources | default dict).limits | default dict).memory -}}
+{{- if not (kindIs "invalid" $memory) -}}
+  {{- $there := include "triptych.bytes" $memory -}}
   {{- $uploads := include "triptych.uploadMemoryMiB" . | int -}}
-  {{- /* Decoding takes 170 MiB a core, an event stream 20 KiB. In the 128: the program 36, pages 32, texts 16, and connections that send, half a MiB each. */ -}}
+  {{- /* Decoding takes 170 MiB a picture, an event stream 20 KiB. In the 128: the program 36, pages 32, texts 16, and connections that send, half a MiB each. */ -}}
+  {{- $decoders := int .Values.app.decoders -}}
   {{- $streams := div (add (mul 20 (int .Values.app.streams.max)) 1023) 1024 -}}
-  {{- $needed := add $uploads (mul 170 (int $cpu)) $streams 128 -}}
-  {{- if gt $needed $there -}}
-    {{- $problems = append $problems (printf "app.resources.limits.memory=%s is too little: %d MiB for uploads (limits.files × limits.fileSize, and limits.fileSize once more; 96 at the least), 170 for each of %s cores that decode, %d for app.streams.max, and 128 for everything else are %dMi." $memory $uploads $cpu $streams $needed) -}}
+  {{- $needed := add $uploads (mul 170 $decoders) $streams 128 -}}
+  {{- if not $there -}}
+    {{- $problems = append $problems (printf "app.resources.limits.memory=%v is no amount of memory, such as 768Mi." $memory) -}}
+  {{- else if lt (float64 $there) (mulf $needed 1048576) -}}
+    {{- $problems = append $problems (printf "app.resources.limits.memory=%v is too little: %d MiB for uploads (limits.files × limits.fileSize, and limits.fileSize once more; 96 at the least), 170 for each of app.decoders=%d, %d for app.streams.max, and 128 for everything else are %dMi." $memory $uploads $decoders $streams $needed) -}}
+  {{- end -}}
+{{- end -}}
+{{- $disk := .Values.web.resources | default dict -}}
+{{- $cache := int .Values.web.cacheSizeMiB -}}
+{{- /* The emptyDirs of templates/web/deployment.yaml, and what a kubelet that keeps five files of 50 MiB keeps of its output. */ -}}
+{{- $needed := add $cache 512 64 256 -}}
+{{- range $of, $least := dict "limits" $needed "requests" $cache -}}
+  {{- $amount := index (index $disk $of | default dict) "ephemeral-storage" -}}
+  {{- if not (kindIs "invalid" $amount) -}}
+    {{- $there := include "triptych.bytes" $amount -}}
+    {{- if not $there -}}
+      {{- $problems = append $problems (printf "web.resources.%s.ephemeral-storage=%v is no amount of storage, such as 2Gi." $of $amount) -}}
+    {{- else if lt (float64 $there) (mulf $least 1048576) -}}
+      {{- if eq $of "limits" -}}
+        {{- $problems = append $problems (printf "web.resources.limits.ephemeral-storage=%v is too little: web.cacheSizeMiB=%d, 512 MiB for what is on its way, 64 for temporary files and 256 for logs are %dMi. The pod would be evicted." $amount $cache $needed) -}}
+      {{- else -}}
+        {{- $problems = append $problems (printf "web.resources.requests.ephemeral-storage=%v is less than web.cacheSizeMiB=%d: a node that runs out of disk evicts those first that take more than they asked for." $amount $cache) -}}
+      {{- end -}}
+    {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- $slugs := list -}}

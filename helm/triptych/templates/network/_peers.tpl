@@ -73,3 +73,14 @@ matchExpressions:
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* What the pod of `helm test` reaches: DNS, the replicas and the web servers. */}}
+{{- define "triptych.smokeEgress" -}}
+{{- $servers := list -}}
+{{- range $component := list "app" "web" -}}
+{{- $selector := include "triptych.selector" (dict "root" $ "component" $component) | fromYaml -}}
+{{- $servers = append $servers (dict "podSelector" (dict "matchLabels" $selector)) -}}
+{{- end -}}
+{{ include "triptych.dnsRule" . }}
+{{ include "triptych.egressRule" (dict "to" $servers "ports" (list 8080)) }}
+{{- end -}}

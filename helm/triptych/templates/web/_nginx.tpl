@@ -13,6 +13,7 @@
   "REPLICAS" (printf "%s\n        %s" $replicas $replicas)
   "MAX_BODY" (mul (include "triptych.proxyBodyMiB" . | int) 1048576)
   "CACHE_SIZE" (printf "%dm" (int .Values.web.cacheSizeMiB))
+  "CACHE_AGE" .Values.web.cacheAge
   "PICTURE_VALIDITY" "30s"
   "BODY_TIMEOUT" "15s"
   "BODIES_PER_ADDRESS" 1000
