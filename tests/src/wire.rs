@@ -65,11 +65,8 @@ impl Wire {
 
     /// Sends the head of a request.
     pub async fn begin(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<()> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("\r\n");
+        let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n{headers}\r\n", self.host);
         self.send(head.as_bytes()).await
     }
 
@@ -147,10 +144,9 @@ impl Wire {
     }
 
     async fn receive(&mut self) -> Result<()> {
-        let mut buffer = [0; 16 << 10];
-        let read = self.stream.read(&mut buffer).await?;
+        self.pending.reserve(16 << 10);
+        let read = self.stream.read_buf(&mut self.pending).await?;
         ensure!(read > 0, "the connection was closed");
-        self.pending.extend(buffer.get(..read).unwrap_or_default());
         self.received += read as u64;
         Ok(())
     }

@@ -85,9 +85,9 @@ impl Drops {
 
     /// How many since the last time.
     pub(super) fn since_last_time(&mut self) -> u64 {
-        let tables = ["/proc/self/net/udp", "/proc/self/net/udp6"].map(|table| std::fs::read_to_string(table));
-        let lines = tables.iter().flatten().flat_map(|table| table.lines());
-        let now = lines.filter_map(|line| drops(line, &self.inode)).next().unwrap_or(self.so_far);
+        let tables = ["/proc/self/net/udp", "/proc/self/net/udp6"].map(std::fs::read_to_string);
+        let mut lines = tables.iter().flatten().flat_map(|table| table.lines());
+        let now = lines.find_map(|line| drops(line, &self.inode)).unwrap_or(self.so_far);
         let new = now.saturating_sub(self.so_far);
         self.so_far = now;
         new

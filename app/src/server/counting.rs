@@ -22,7 +22,9 @@ pub(super) async fn hand_on(state: web::Data<AppState>, stopping: CancellationTo
         while let Some(batch) = ledger.next(ends) {
             if let Err(error) = traffic::count(&state.pool, ledger.source(), &batch).await {
                 // It may have counted all the same, so it stays as it is.
-                tracing::warn!(%error, "traffic is added up in memory until the next time");
+                let then =
+                    if ends { "what was counted last is lost" } else { "it is added up in memory until the next time" };
+                tracing::warn!(%error, "traffic cannot be handed on: {then}");
                 break;
             }
             ledger.handed_on();

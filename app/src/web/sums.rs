@@ -1,5 +1,6 @@
 //! `POST /traffic` on the private port: sums of a meter beside nginx. Signed with the secret of the site, safe to repeat.
 
+use actix_web::http::header::HeaderValue;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ pub fn signature(hasher: &KeyedHasher, body: &[u8]) -> String {
 
 /// Counts sums, once.
 pub async fn take(request: HttpRequest, state: web::Data<AppState>, body: web::Bytes) -> HttpResponse {
-    let signed = request.headers().get(SIGNATURE).map(|value| value.as_bytes()).unwrap_or_default();
+    let signed = request.headers().get(SIGNATURE).map(HeaderValue::as_bytes).unwrap_or_default();
     if !equal(signed, signature(&state.hasher, &body).as_bytes()) {
         return HttpResponse::Unauthorized()
             .body("The signature is wrong: is the secret of the meter that of the replicas?\n");
