@@ -152,6 +152,16 @@ impl Nginx {
     /// Changes the replicas without stopping (`SIGHUP`), and waits until new workers have taken over.
     pub async fn reload(&self, replicas: Vec<String>) -> Result<()> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).replicas = replicas;
+        self.read_anew().await
+    }
+
+    /// Says who counts, or that nobody does, in the same way.
+    pub async fn count(&self, meter: Option<String>) -> Result<()> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).meter = meter;
+        self.read_anew().await
+    }
+
+    async fn read_anew(&self) -> Result<()> {
         self.configure().await?;
         let before = self.workers()?;
         {

@@ -1,6 +1,8 @@
 //! `triptych smoke`, which `helm test` runs: passes on a board that is well, says what is not, and never leaves its
 //! post behind.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use triptych_tests::{Stack, Visitor};
 
@@ -65,4 +67,17 @@ async fn a_name_that_nobody_has_is_told_before_anything_is_posted() -> Result<()
     let visitor = Visitor::new(&board.url())?;
     assert_eq!(visitor.get("/b/").await?.status, 200);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_network_that_comes_a_moment_later_is_waited_for() -> Result<()> {
+    let board = Board::start().await?;
+    board.nginx.stop(Duration::from_secs(5)).await?;
+    let address = board.replica(0)?.address();
+    let (told, ()) = tokio::try_join!(smoke(&board, &address), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        board.nginx.start().await
+    })?;
+    assert!(told.contains("gone"), "{told}");
+    nothing_is_left(&board).await
 }

@@ -1,12 +1,13 @@
 //! `triptych smoke`: one picture through the whole of an installation, as `helm test` runs it.
 //!
 //! A visitor from outside who posts through one address and reads through all others; knows the board's HTTP and
-//! nothing of how it works inside. Retries nothing: what fails once has failed. Whatever happens, the post is deleted.
+//! nothing of how it works inside. Waits until the network of its pod is there, and retries nothing after that: what fails once has
+//! failed. Whatever happens, the post is deleted.
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use bytes::Bytes;
@@ -15,12 +16,17 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
+use tokio::net::TcpStream;
 use url::Url;
 use uuid::Uuid;
 
 /// Longer than any answer of a board that is well, an upload included.
 const LIMIT: Duration = Duration::from_secs(30);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the network of a new pod may take. Where policies are enforced, a pod is refused for as long as the nodes have not heard
+/// of it: 100 to 160 ms each (measured with kube-router).
+const NETWORK_LIMIT: Duration = Duration::from_secs(10);
+const NETWORK_PAUSE: Duration = Duration::from_millis(100);
 /// Pixels a side: small for the store, and large enough that the thumbnail is another picture.
 const SIDE: u32 = 320;
 const JSON: &str = "application/json";
@@ -45,7 +51,9 @@ pub fn check_site(text: &str) -> Result<Url, String> {
 /// Posts, reads everywhere, deletes. `say` is told every step.
 pub async fn run(sites: &Sites, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     let visitor = Visitor::new(sites)?;
-    let addresses = resolve(&sites.pods).await?;
+    let until = Instant::now() + NETWORK_LIMIT;
+    let addresses = resolve(&sites.pods, until).await?;
+    await_network(sites, &addresses, until).await;
     let picture = picture()?;
     let posted = visitor.post(&sites.app, &picture, say).await?;
 
@@ -78,11 +86,27 @@ async fn told_to_stop() {
 }
 
 /// The addresses of all replicas, each once, in an order that does not change from run to run.
-async fn resolve(pods: &str) -> anyhow::Result<BTreeSet<SocketAddr>> {
-    let found = tokio::net::lookup_host(pods).await.with_context(|| format!("{pods} (--pods) cannot be resolved"))?;
+async fn resolve(pods: &str, until: Instant) -> anyhow::Result<BTreeSet<SocketAddr>> {
+    let mut found = tokio::net::lookup_host(pods).await;
+    while found.is_err() && Instant::now() < until {
+        tokio::time::sleep(NETWORK_PAUSE).await;
+        found = tokio::net::lookup_host(pods).await;
+    }
+    let found = found.with_context(|| format!("{pods} (--pods) cannot be resolved"))?;
     let addresses: BTreeSet<SocketAddr> = found.collect();
     ensure!(!addresses.is_empty(), "{pods} (--pods) resolves to no address: is any replica ready?");
     Ok(addresses)
+}
+
+/// Waits until everything that will be asked takes connections. What still does not after a while is told when it is asked.
+async fn await_network(sites: &Sites, addresses: &BTreeSet<SocketAddr>, until: Instant) {
+    let of_site = |site: &Url| Some(format!("{}:{}", site.host_str()?, site.port_or_known_default()?));
+    let places = [&sites.app, &sites.web].into_iter().filter_map(of_site);
+    for place in places.chain(addresses.iter().map(ToString::to_string)) {
+        while TcpStream::connect(&place).await.is_err() && Instant::now() < until {
+            tokio::time::sleep(NETWORK_PAUSE).await;
+        }
+    }
 }
 
 /// Random pixels, so that no board has this picture already, and no metadata, so that it is stored as it is.

@@ -14,6 +14,7 @@ pub mod freshness;
 pub mod growth;
 pub mod load;
 pub mod machine;
+pub mod metering;
 pub mod reads;
 pub mod reference;
 pub mod start;

@@ -9,6 +9,7 @@ use super::{
     growth::{AT_ONCE, BOARDS, Growth},
     load::CONNECTIONS,
     machine::Memory,
+    metering,
     reads::Row,
     start::{READS, STARTS},
     streams::{IDLE, POSTS, Streams, TOLD},
@@ -42,6 +43,20 @@ pub fn of_replica(reads: &[Row], uploads: &Uploads, start: Spread, sizes: &Sizes
     read_table(&mut text, reads);
     upload_table(&mut text, uploads);
     size_table(&mut text, start, sizes);
+    text
+}
+
+/// What it costs to count, as text.
+#[must_use]
+pub fn of_metering(rows: &[metering::Row]) -> String {
+    let mut text = "\nMETERING: answers a second of nginx from its cache, counted by a meter on the same processor, and not counted.\n\n"
+        .to_owned();
+    let _ = writeln!(text, "{:<24}{:>9}{:>12}{:>12}   {:<22}{:>9}", "what", "bytes", "counted", "not", "ratio", "aim");
+    for metering::Row { what, bytes, counted, uncounted, ratio } in rows {
+        let ratio = format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.least, ratio.most);
+        let (counted, uncounted) = (counted.median, uncounted.median);
+        let _ = writeln!(text, "{what:<24}{bytes:>9}{counted:>12.0}{uncounted:>12.0}   {ratio:<22}{:>9}", "0.97");
+    }
     text
 }
 

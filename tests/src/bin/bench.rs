@@ -1,5 +1,5 @@
 //! `make bench`: what the board costs, printed as tables. With the argument `growth`, only what a large board costs; with
-//! `freshness`, only what it costs to show and to tell what has changed.
+//! `freshness`, only what it costs to show and to tell what has changed; with `metering`, only what it costs to count traffic.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this program talks to the person who started it")]
 
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use triptych_tests::{
         content::Writer,
         freshness, growth,
         machine::{self, pin},
+        metering,
         reads::Reads,
         reference::Reference,
         start, streams,
@@ -37,14 +38,17 @@ async fn main() -> ExitCode {
 async fn run() -> Result<String> {
     let part = std::env::args().nth(1);
     let wanted = |name| part.as_deref().is_none_or(|part| part == name);
-    if let Some(other) = part.as_deref().filter(|part| !["freshness", "growth"].contains(part)) {
-        bail!("{other} means nothing here; freshness and growth are the parts that can be had alone");
+    if let Some(other) = part.as_deref().filter(|part| !["freshness", "growth", "metering"].contains(part)) {
+        bail!("{other} means nothing here; freshness, growth and metering are the parts that can be had alone");
     }
     let own = std::env::current_exe().context("cannot find this program")?;
     ensure!(own.components().any(|part| part.as_os_str() == "release"), "measure release binaries: make bench");
     let mut tables = table::heading(&machine::description());
     if part.is_none() {
         tables.push_str(&of_replica().await?);
+    }
+    if wanted("metering") {
+        tables.push_str(&of_metering().await?);
     }
     if wanted("freshness") {
         tables.push_str(&of_freshness().await?);
@@ -64,6 +68,20 @@ async fn of_growth() -> Result<String> {
     pin(std::process::id(), LOAD_CPU).context("two processors are needed")?;
     eprintln!("Measuring both");
     Ok(table::of_growth(&growth::run(boards?).await?))
+}
+
+/// nginx with and without a meter.
+async fn of_metering() -> Result<String> {
+    let this = std::process::id();
+    eprintln!("Reading pictures from nginx, counted and not counted");
+    // What is started now inherits the processor of the servers.
+    pin(this, SERVER_CPU).context("two processors are needed")?;
+    let stack = Stack::builder().replicas(1).start().await;
+    pin(this, LOAD_CPU).context("two processors are needed")?;
+    let stack = stack?;
+    let rows = metering::run(&stack).await?;
+    stack.stop().await?;
+    Ok(table::of_metering(&rows))
 }
 
 /// What replicas ask Postgres, and what they tell those who watch.
