@@ -29,6 +29,7 @@ mod migrations;
 mod nginx;
 mod outages;
 mod overload;
+mod prefix;
 mod read_only;
 mod restored;
 mod rolling;

@@ -74,6 +74,12 @@ pub const VARIABLES: &[Variable] = &[
         EVERYTHING_STORED,
         "Bucket for pictures; stays private. `triptych migrate` makes it if it is not there",
     ),
+    plain(
+        "TRIPTYCH_S3_PREFIX",
+        None,
+        EVERYTHING_STORED,
+        "What the names of all objects begin with, such as staging/; may be left out. Several boards can share a bucket if each has another one. Never changed once there are pictures",
+    ),
     secret("TRIPTYCH_S3_ACCESS_KEY_ID", EVERYTHING_STORED, "Name of the key for the bucket"),
     secret("TRIPTYCH_S3_SECRET_ACCESS_KEY", EVERYTHING_STORED, "The key for the bucket"),
     secret(

@@ -66,24 +66,28 @@ pub async fn collect(pool: &PgPool, store: &Store, grace: Duration, now: DateTim
         }
         collected.blobs += deleted.len() as u64;
     }
-    let mut after = None;
-    loop {
-        // List first, then look for rows: an object that is listed and has no row after the grace time never gets one.
-        let (page, next) = store.list(after).await?;
-        let old =
-            |listed: &&Listed| listed.put_at.is_some_and(|put_at| (now - put_at).to_std().is_ok_and(|age| age > grace));
-        let old: Vec<Object> = page.iter().filter(old).map(|listed| listed.object).collect();
-        let mut connection = pool.acquire().await?;
-        let gone = without_row(&mut connection, old.iter().map(|object| object.blob())).await?;
-        drop(connection);
-        let orphans: Vec<Object> = old.into_iter().filter(|object| gone.contains(&object.blob())).collect();
-        if !orphans.is_empty() {
-            store.delete(&orphans).await?;
-            collected.orphans += orphans.len() as u64;
-        }
-        match next {
-            Some(next) => after = Some(next),
-            None => return Ok(collected),
+    for folder in Object::FOLDERS {
+        let mut after = None;
+        loop {
+            // List first, then look for rows: an object that is listed and has no row after the grace time never gets one.
+            let (page, next) = store.list(folder, after).await?;
+            let old = |listed: &&Listed| {
+                listed.put_at.is_some_and(|put_at| (now - put_at).to_std().is_ok_and(|age| age > grace))
+            };
+            let old: Vec<Object> = page.iter().filter(old).map(|listed| listed.object).collect();
+            let mut connection = pool.acquire().await?;
+            let gone = without_row(&mut connection, old.iter().map(|object| object.blob())).await?;
+            drop(connection);
+            let orphans: Vec<Object> = old.into_iter().filter(|object| gone.contains(&object.blob())).collect();
+            if !orphans.is_empty() {
+                store.delete(&orphans).await?;
+                collected.orphans += orphans.len() as u64;
+            }
+            after = next;
+            if after.is_none() {
+                break;
+            }
         }
     }
+    Ok(collected)
 }

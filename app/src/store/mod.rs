@@ -20,6 +20,9 @@ pub enum Object {
 }
 
 impl Object {
+    /// What the keys of all objects begin with, below the prefix of the installation.
+    pub const FOLDERS: [&str; 2] = ["original/", "thumbnail/"];
+
     /// Both objects of a blob.
     #[must_use]
     pub const fn both(id: Uuid) -> [Self; 2] {

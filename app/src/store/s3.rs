@@ -18,11 +18,12 @@ use secrecy::ExposeSecret;
 use super::{Content, Error, Object};
 use crate::config::StoreConfig;
 
-/// A client of one bucket. Cheap to clone.
+/// A client of one bucket, and there of all keys with one prefix. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     client: aws_sdk_s3::Client,
     bucket: String,
+    prefix: String,
 }
 
 /// An object, or a part of one, on its way out of the store.
@@ -75,7 +76,15 @@ impl Store {
             .timeout_config(timeouts)
             .retry_config(retries)
             .build();
-        Self { client: aws_sdk_s3::Client::from_conf(config_of_client), bucket: config.bucket.clone() }
+        Self {
+            client: aws_sdk_s3::Client::from_conf(config_of_client),
+            bucket: config.bucket.clone(),
+            prefix: config.prefix.clone(),
+        }
+    }
+
+    fn key(&self, object: Object) -> String {
+        format!("{}{}", self.prefix, object.key())
     }
 
     /// Makes the bucket if it is not there. The only thing that tells a refusal from an outage: later there is nobody
@@ -114,7 +123,7 @@ impl Store {
         self.client
             .put_object()
             .bucket(&self.bucket)
-            .key(object.key())
+            .key(self.key(object))
             .content_type(content.media_type)
             .checksum_sha256(base64::prelude::BASE64_STANDARD.encode(content.sha256))
             .body(ByteStream::from(content.bytes.clone()))
@@ -134,7 +143,7 @@ impl Store {
             .client
             .get_object()
             .bucket(&self.bucket)
-            .key(object.key())
+            .key(self.key(object))
             .set_range(range.map(|(first, last)| format!("bytes={first}-{last}")))
             .send()
             .await;
@@ -148,7 +157,7 @@ impl Store {
     /// Deletes objects; those that are not there count as deleted. A thousand at a time at the most.
     pub async fn delete(&self, objects: &[Object]) -> Result<(), Error> {
         let identifiers =
-            objects.iter().filter_map(|object| ObjectIdentifier::builder().key(object.key()).build().ok());
+            objects.iter().filter_map(|object| ObjectIdentifier::builder().key(self.key(*object)).build().ok());
         let delete = Delete::builder()
             .set_objects(Some(identifiers.collect()))
             .quiet(true)
@@ -168,18 +177,24 @@ impl Store {
         }
     }
 
-    /// One page of the objects that carry our names, and where the next page begins.
-    pub async fn list(&self, after: Option<String>) -> Result<(Vec<Listed>, Option<String>), Error> {
+    /// One page of the objects that carry our names in one of [`Object::FOLDERS`], and where the next page begins. Other
+    /// keys of the bucket, which may be another board's, are not even looked at.
+    pub async fn list(
+        &self,
+        folder: &'static str,
+        after: Option<String>,
+    ) -> Result<(Vec<Listed>, Option<String>), Error> {
         let answer = self
             .client
             .list_objects_v2()
             .bucket(&self.bucket)
+            .prefix(format!("{}{folder}", self.prefix))
             .set_continuation_token(after)
             .send()
             .await
             .map_err(|error| unavailable(&error))?;
         let objects = answer.contents().iter().filter_map(|found| {
-            let object = Object::from_key(found.key()?)?;
+            let object = Object::from_key(found.key()?.strip_prefix(&self.prefix)?)?;
             let put_at = found.last_modified().and_then(|time| DateTime::from_timestamp_secs(time.secs()));
             Some(Listed { object, put_at })
         });
