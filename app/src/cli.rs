@@ -15,7 +15,7 @@ use crate::assets::Assets;
 use crate::config::variables::{Command as Reads, environment, reference, unknown};
 use crate::config::{self, CollectConfig, LogConfig, MigrateConfig, Problems, ServeConfig};
 use crate::error::AppError;
-use crate::service::{collecting, configuring};
+use crate::service::{collecting, configuring, installation};
 use crate::store::{self, Store};
 use crate::tools::credentials::{self, Wanted};
 use crate::tools::smoke::{self, Sites};
@@ -34,7 +34,12 @@ enum Command {
     /// Answer HTTP until SIGTERM.
     Serve,
     /// Bring database, bucket and boards up to date. Any number may run at once.
-    Migrate,
+    Migrate {
+        /// Take the bucket for this database, whatever it holds and whoever has claimed it. `triptych gc` then removes
+        /// every picture that this database does not know.
+        #[arg(long)]
+        claim_bucket: bool,
+    },
     /// Remove what nobody refers to: pictures of deleted posts, objects of uploads that were cut off.
     Gc {
         /// Spare nothing for being new. Only while no replica runs: objects of an upload that is on its way are lost.
@@ -101,7 +106,10 @@ pub fn run() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Serve => run_configured(ServeConfig::read(&environment), |config| &config.log, server::serve),
-        Command::Migrate => run_configured(MigrateConfig::read(&environment), |config| &config.log, migrate),
+        Command::Migrate { claim_bucket } => {
+            let work = |config| migrate(config, claim_bucket);
+            run_configured(MigrateConfig::read(&environment), |config| &config.log, work)
+        }
         Command::Gc { no_grace } => {
             let work = |config: CollectConfig| async move {
                 let grace = if no_grace { Duration::ZERO } else { config.grace };
@@ -158,7 +166,7 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-async fn migrate(config: MigrateConfig) -> anyhow::Result<()> {
+async fn migrate(config: MigrateConfig, claim_bucket: bool) -> anyhow::Result<()> {
     let start = Instant::now();
     let database = &config.database.url;
     let postgres = format!("Postgres at {}", db::place(database));
@@ -173,6 +181,11 @@ async fn migrate(config: MigrateConfig) -> anyhow::Result<()> {
     })
     .await?;
     let pool = db::pool(database, 1, "triptych migrate")?;
+    patiently(start, config.wait, &format!("the bucket {}", store.place()), || async {
+        let done = installation::claim(&pool, &store, claim_bucket).await;
+        done.map_err(|error| (error.may_pass(), error.to_string()))
+    })
+    .await?;
     let changed = patiently(start, config.wait, &postgres, || async {
         let done = configuring::configure_boards(&pool, &config.boards.0).await;
         done.map_err(|error| (matches!(error, AppError::Unavailable { .. }), error.to_string()))
@@ -209,6 +222,10 @@ where
 async fn collect(config: &CollectConfig, grace: Duration) -> anyhow::Result<()> {
     let pool = db::patient_pool(&config.database.url, "triptych gc")?;
     let store = Store::new(&config.store);
+    let is_current = db::schema_is_current(&mut *pool.acquire().await?).await?;
+    anyhow::ensure!(is_current, "the schema is older than this binary; run `triptych migrate`");
+    let verified = installation::verify(&pool, &store).await;
+    verified.with_context(|| format!("the bucket {}", store.place()))?;
     let collected = collecting::collect(&pool, &store, grace, chrono::Utc::now()).await?;
     let collecting::Collected { blobs, orphans, submissions } = collected;
     tracing::info!(blobs, orphans, submissions, "collected");

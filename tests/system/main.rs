@@ -18,6 +18,7 @@ mod harness;
 mod history;
 mod idempotence;
 mod identical;
+mod installation;
 mod kill;
 mod last_numbers;
 mod locks;

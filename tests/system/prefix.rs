@@ -19,6 +19,8 @@ async fn two_boards_share_a_bucket_with_a_prefix_of_their_own() -> Result<()> {
     let url = servers.postgres.create_database("staging").await?;
     let values = [("TRIPTYCH_DATABASE_URL", url.as_str()), ("TRIPTYCH_S3_PREFIX", "boards/staging")];
     servers.migrate(&values).await?;
+    servers.s3.get("boards/staging/installation").await?;
+    servers.s3.get("installation").await?;
     let scratch = Scratch::new("staging")?;
     let part = Replica::new("part", &replica::binary()?, &servers.environment(&values), scratch.path())?;
     part.start()?;

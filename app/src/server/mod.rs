@@ -1,11 +1,11 @@
-//! A running replica: two listeners, a schema that is waited for, and an orderly end.
+//! A running replica: two listeners, a schema and a bucket that are waited for, and an orderly end.
 
 mod ending;
 mod forgetting;
 mod listeners;
 mod open_files;
-mod schema;
 mod signals;
+mod verification;
 
 use actix_web::web;
 
@@ -34,7 +34,7 @@ async fn run(
     mut signals: Signals,
 ) -> anyhow::Result<()> {
     let lifecycle = &state.lifecycle;
-    lifecycle.supervise("schema verification", |stopping| schema::verify(state.clone(), stopping));
+    lifecycle.supervise("verification", |stopping| verification::verify(state.clone(), stopping));
     lifecycle.supervise("forgetting changes", |stopping| forgetting::forget_changes(state.clone(), stopping));
     let (listen, metrics_listen) = (state.config.listen, state.config.metrics_listen);
     tracing::info!(replica = state.config.replica, %listen, %metrics_listen, "serving");

@@ -1,7 +1,7 @@
 //! The blob store: originals and thumbnails, in one private bucket of anything that speaks S3.
 //!
-//! Objects are named by [`Object`] alone and never change: other bytes have another name. Must not know posts,
-//! boards or SQL.
+//! Objects are named by [`Object`] alone and never change: other bytes have another name. Beside them is one that says to
+//! which installation they belong. Must not know posts, boards or SQL.
 
 mod s3;
 

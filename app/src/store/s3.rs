@@ -18,6 +18,12 @@ use secrecy::ExposeSecret;
 use super::{Content, Error, Object};
 use crate::config::StoreConfig;
 
+/// The key of the object that says to which installation all others belong, below the prefix.
+const OWNER: &str = "installation";
+
+/// More than the id of an installation has, also if somebody has written it by hand.
+const LONGEST_OWNER: i64 = 100;
+
 /// A client of one bucket, and there of all keys with one prefix. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -83,8 +89,18 @@ impl Store {
         }
     }
 
+    /// Where the objects are, for messages: the bucket, and the prefix if there is one.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.bucket, self.prefix).trim_end_matches('/').to_owned()
+    }
+
     fn key(&self, object: Object) -> String {
         format!("{}{}", self.prefix, object.key())
+    }
+
+    fn owner_key(&self) -> String {
+        format!("{}{OWNER}", self.prefix)
     }
 
     /// Makes the bucket if it is not there. The only thing that tells a refusal from an outage: later there is nobody
@@ -115,6 +131,43 @@ impl Store {
                 "HTTP status {status}: the region is not that of the bucket {bucket}, or no bucket can have this name"
             )),
             _ => unavailable(error),
+        }
+    }
+
+    /// What the bucket says about the installation that its objects belong to; `None` when it says nothing.
+    pub async fn owner(&self) -> Result<Option<String>, Error> {
+        let answer = self.client.get_object().bucket(&self.bucket).key(self.owner_key()).send().await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => return Ok(None),
+            Err(error) => return Err(unavailable(&error)),
+        };
+        let length = answer.content_length.unwrap_or_default();
+        if length > LONGEST_OWNER {
+            return Err(Error::Refused(format!("the object {} has {length} bytes and is no id", self.owner_key())));
+        }
+        let text = answer.body.collect().await.map_err(|error| Error::Unavailable(error.to_string()))?;
+        Ok(Some(String::from_utf8_lossy(&text.into_bytes()).trim().to_owned()))
+    }
+
+    /// Writes to which installation the objects belong. Who was first stays, unless `whoever` it is; so whoever has to know
+    /// asks afterwards. A server that does not know conditions is asked without one: there the last of two that come
+    /// at once stays.
+    pub async fn set_owner(&self, owner: &str, whoever: bool) -> Result<(), Error> {
+        let put = |condition: Option<&str>| {
+            let put = self.client.put_object().bucket(&self.bucket).key(self.owner_key()).content_type("text/plain");
+            let body = ByteStream::from(owner.as_bytes().to_vec());
+            put.set_if_none_match(condition.map(str::to_owned)).body(body).send()
+        };
+        let mut done = put(if whoever { None } else { Some("*") }).await;
+        if !whoever && done.as_ref().is_err_and(|error| status(error) == 501) {
+            done = put(None).await;
+        }
+        match done {
+            Ok(_) => Ok(()),
+            // Somebody was first, or comes at the same moment.
+            Err(error) if !whoever && matches!(status(&error), 409 | 412) => Ok(()),
+            Err(error) => Err(unavailable(&error)),
         }
     }
 
