@@ -45,6 +45,10 @@ enum Command {
         /// Spare nothing for being new. Only while no replica runs: objects of an upload that is on its way are lost.
         #[arg(long)]
         no_grace: bool,
+        /// Remove what the database does not know, however much it is. Normally a large share of the bucket means that the
+        /// database is an older one, and nothing is removed.
+        #[arg(long)]
+        all_orphans: bool,
     },
     /// Ask the replica on this machine whether it is alive; the exit code tells.
     Healthcheck,
@@ -110,10 +114,11 @@ pub fn run() -> ExitCode {
             let work = |config| migrate(config, claim_bucket);
             run_configured(MigrateConfig::read(&environment), |config| &config.log, work)
         }
-        Command::Gc { no_grace } => {
+        Command::Gc { no_grace, all_orphans } => {
             let work = |config: CollectConfig| async move {
                 let grace = if no_grace { Duration::ZERO } else { config.grace };
-                collect(&config, grace).await
+                let most_orphans = if all_orphans { None } else { Some(config.most_orphans) };
+                collect(&config, grace, most_orphans).await
             };
             run_configured(CollectConfig::read(&environment), |config| &config.log, work)
         }
@@ -219,14 +224,15 @@ where
     }
 }
 
-async fn collect(config: &CollectConfig, grace: Duration) -> anyhow::Result<()> {
+async fn collect(config: &CollectConfig, grace: Duration, most_orphans: Option<u8>) -> anyhow::Result<()> {
     let pool = db::patient_pool(&config.database.url, "triptych gc")?;
     let store = Store::new(&config.store);
     let is_current = db::schema_is_current(&mut *pool.acquire().await?).await?;
     anyhow::ensure!(is_current, "the schema is older than this binary; run `triptych migrate`");
-    let verified = installation::verify(&pool, &store).await;
-    verified.with_context(|| format!("the bucket {}", store.place()))?;
-    let collected = collecting::collect(&pool, &store, grace, chrono::Utc::now()).await?;
+    let place = || format!("the bucket {}", store.place());
+    installation::verify(&pool, &store).await.with_context(place)?;
+    let collected = collecting::collect(&pool, &store, grace, most_orphans, chrono::Utc::now()).await;
+    let collected = collected.with_context(place)?;
     let collecting::Collected { blobs, orphans, submissions } = collected;
     tracing::info!(blobs, orphans, submissions, "collected");
     Ok(())

@@ -56,6 +56,7 @@ async fn nothing_is_written_to_or_removed_from_the_bucket_of_another_database() 
     let staging = Database::with_own_bucket(&servers, "staging").await?;
     let both = [ours.as_str(), staging.id.as_str(), "another installation", "--claim-bucket", "TRIPTYCH_S3_PREFIX"];
     tells(&servers.failure(&["gc", "--no-grace"], &staging.values()).await?, &both)?;
+    tells(&servers.failure(&["gc", "--no-grace", "--all-orphans"], &staging.values()).await?, &both)?;
     tells(&servers.failure(&["migrate"], &staging.values()).await?, &both)?;
 
     let scratch = Scratch::new("staging")?;

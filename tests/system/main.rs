@@ -28,6 +28,7 @@ mod media_routes;
 mod migrate_waits;
 mod migrations;
 mod nginx;
+mod orphans;
 mod outages;
 mod overload;
 mod prefix;

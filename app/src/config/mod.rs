@@ -94,6 +94,8 @@ pub struct CollectConfig {
     pub store: StoreConfig,
     /// How old an object has to be before it can be an orphan.
     pub grace: Duration,
+    /// The most of all objects that may go as orphans, in per cent.
+    pub most_orphans: u8,
 }
 
 /// What is logged, and how.
@@ -285,7 +287,10 @@ impl CollectConfig {
                 "is less than 10m: objects of an upload that is still running would be taken for orphans",
             );
         }
-        let config = (|| Some(Self { log: log?, database: database?, store: store?, grace: grace? }))();
+        let most_orphans = reader.checked("TRIPTYCH_GC_MOST_ORPHANS", per_cent);
+        let config = (|| {
+            Some(Self { log: log?, database: database?, store: store?, grace: grace?, most_orphans: most_orphans? })
+        })();
         reader.finish(config)
     }
 }
@@ -401,6 +406,14 @@ fn prefix(text: &str) -> Result<String, String> {
     Ok(format!("{text}/"))
 }
 
+/// A share such as `10%`.
+fn per_cent(text: &str) -> Result<u8, String> {
+    text.strip_suffix('%')
+        .and_then(|number| number.trim_end().parse().ok())
+        .filter(|number| *number <= 100)
+        .ok_or_else(|| format!("is {text:?}; a share from 0% to 100% is needed, in whole numbers"))
+}
+
 /// For tests that need a configuration and no servers: nobody listens at these addresses.
 #[cfg(test)]
 pub(crate) fn out_of_reach(name: &str) -> Option<String> {
@@ -487,6 +500,17 @@ mod tests {
         assert_eq!(CollectConfig::read(&set("")).unwrap().store.prefix, "");
         assert_eq!(CollectConfig::read(&set("staging")).unwrap().store.prefix, "staging/");
         assert!(CollectConfig::read(&set("/staging")).unwrap_err().to_string().contains("TRIPTYCH_S3_PREFIX"));
+    }
+
+    #[test]
+    fn a_share_is_a_whole_number_of_per_cent() {
+        for (text, number) in [("0%", 0), ("10%", 10), ("10 %", 10), ("100%", 100)] {
+            assert_eq!(per_cent(text), Ok(number), "{text}");
+        }
+        for text in ["10", "101%", "-1%", "0.5%", "%", "ten%", "10%%"] {
+            assert!(per_cent(text).is_err(), "{text}");
+        }
+        assert_eq!(CollectConfig::read(&complete).unwrap().most_orphans, 1);
     }
 
     #[test]

@@ -105,6 +105,12 @@ pub const VARIABLES: &[Variable] = &[
         &[Collect],
         "How old an object has to be before it can be an orphan, 10m at the least",
     ),
+    plain(
+        "TRIPTYCH_GC_MOST_ORPHANS",
+        Some("1%"),
+        &[Collect],
+        "Nothing is removed when more than this share of all objects would go because the database does not know them, as after a restore of an older backup; a hundred objects may always go. 100%: no limit",
+    ),
     plain("TRIPTYCH_LISTEN", Some("0.0.0.0:8080"), &[Serve, Healthcheck], "Where pages are served"),
     plain("TRIPTYCH_METRICS_LISTEN", Some("0.0.0.0:9090"), &[Serve], "Where /metrics is served"),
     plain(
