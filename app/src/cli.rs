@@ -15,7 +15,7 @@ use crate::assets::Assets;
 use crate::config::variables::{Command as Reads, environment, reference, unknown};
 use crate::config::{self, CollectConfig, LogConfig, MeterConfig, MigrateConfig, Problems, ServeConfig};
 use crate::error::AppError;
-use crate::service::{collecting, configuring};
+use crate::service::{collecting, configuring, installation};
 use crate::store::{self, Store};
 use crate::tools::credentials::{self, Wanted};
 use crate::tools::smoke::{self, Sites};
@@ -34,12 +34,21 @@ enum Command {
     /// Answer HTTP until SIGTERM.
     Serve,
     /// Bring database, bucket and boards up to date. Any number may run at once.
-    Migrate,
+    Migrate {
+        /// Take the bucket for this database, whatever it holds and whoever has claimed it. `triptych gc` then removes
+        /// every picture that this database does not know.
+        #[arg(long)]
+        claim_bucket: bool,
+    },
     /// Remove what nobody refers to: pictures of deleted posts, objects of uploads that were cut off.
     Gc {
         /// Spare nothing for being new. Only while no replica runs: objects of an upload that is on its way are lost.
         #[arg(long)]
         no_grace: bool,
+        /// Remove what the database does not know, however much it is. Normally a large share of the bucket means that the
+        /// database is an older one, and nothing is removed.
+        #[arg(long)]
+        all_orphans: bool,
     },
     /// Beside nginx: count what it answers without a replica, until SIGTERM.
     Meter,
@@ -104,11 +113,15 @@ pub fn run() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Serve => run_configured(ServeConfig::read(&environment), |config| &config.log, server::serve),
-        Command::Migrate => run_configured(MigrateConfig::read(&environment), |config| &config.log, migrate),
-        Command::Gc { no_grace } => {
+        Command::Migrate { claim_bucket } => {
+            let work = |config| migrate(config, claim_bucket);
+            run_configured(MigrateConfig::read(&environment), |config| &config.log, work)
+        }
+        Command::Gc { no_grace, all_orphans } => {
             let work = |config: CollectConfig| async move {
                 let grace = if no_grace { Duration::ZERO } else { config.grace };
-                collect(&config, grace).await
+                let most_orphans = if all_orphans { None } else { Some(config.most_orphans) };
+                collect(&config, grace, most_orphans).await
             };
             run_configured(CollectConfig::read(&environment), |config| &config.log, work)
         }
@@ -162,7 +175,7 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-async fn migrate(config: MigrateConfig) -> anyhow::Result<()> {
+async fn migrate(config: MigrateConfig, claim_bucket: bool) -> anyhow::Result<()> {
     let start = Instant::now();
     let database = &config.database.url;
     let postgres = format!("Postgres at {}", db::place(database));
@@ -177,6 +190,11 @@ async fn migrate(config: MigrateConfig) -> anyhow::Result<()> {
     })
     .await?;
     let pool = db::pool(database, 1, "triptych migrate")?;
+    patiently(start, config.wait, &format!("the bucket {}", store.place()), || async {
+        let done = installation::claim(&pool, &store, claim_bucket).await;
+        done.map_err(|error| (error.may_pass(), error.to_string()))
+    })
+    .await?;
     let changed = patiently(start, config.wait, &postgres, || async {
         let done = configuring::configure_boards(&pool, &config.boards.0).await;
         done.map_err(|error| (matches!(error, AppError::Unavailable { .. }), error.to_string()))
@@ -210,10 +228,15 @@ where
     }
 }
 
-async fn collect(config: &CollectConfig, grace: Duration) -> anyhow::Result<()> {
+async fn collect(config: &CollectConfig, grace: Duration, most_orphans: Option<u8>) -> anyhow::Result<()> {
     let pool = db::patient_pool(&config.database.url, "triptych gc")?;
     let store = Store::new(&config.store);
-    let collected = collecting::collect(&pool, &store, grace, chrono::Utc::now()).await?;
+    let is_current = db::schema_is_current(&mut *pool.acquire().await?).await?;
+    anyhow::ensure!(is_current, "the schema is older than this binary; run `triptych migrate`");
+    let place = || format!("the bucket {}", store.place());
+    installation::verify(&pool, &store).await.with_context(place)?;
+    let collected = collecting::collect(&pool, &store, grace, most_orphans, chrono::Utc::now()).await;
+    let collected = collected.with_context(place)?;
     let collecting::Collected { blobs, orphans, submissions } = collected;
     tracing::info!(blobs, orphans, submissions, "collected");
     Ok(())

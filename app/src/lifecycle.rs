@@ -21,6 +21,8 @@ pub struct Lifecycle(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     schema_verified: AtomicBool,
+    bucket_verified: SetOnce<()>,
+    bucket_silent: AtomicBool,
     draining: CancellationToken,
     stopping: CancellationToken,
     background: TaskTracker,
@@ -36,15 +38,32 @@ impl Lifecycle {
         self.0.schema_verified.store(true, Ordering::Release);
     }
 
+    /// The bucket was found to belong to the installation of the database. Asked once, for the same reason.
+    pub fn bucket_is_verified(&self) {
+        let _ = self.0.bucket_verified.set(());
+    }
+
+    /// Whether nobody can tell whose bucket it is, because the store does not answer. That is no reason not to show pages.
+    pub fn bucket_is_silent(&self, silent: bool) {
+        self.0.bucket_silent.store(silent, Ordering::Release);
+    }
+
+    /// Waits until the bucket may be written to.
+    pub async fn bucket_verified(&self) {
+        self.0.bucket_verified.wait().await;
+    }
+
     /// Why the replica should not be sent requests; `None` when it should.
     #[must_use]
     pub fn objection(&self) -> Option<&'static str> {
         if self.is_draining() {
             Some("draining")
-        } else if self.0.schema_verified.load(Ordering::Acquire) {
-            None
-        } else {
+        } else if !self.0.schema_verified.load(Ordering::Acquire) {
             Some("the database schema has not been verified yet")
+        } else if !self.0.bucket_verified.initialized() && !self.0.bucket_silent.load(Ordering::Acquire) {
+            Some("it has not been verified yet that the bucket belongs to this database")
+        } else {
+            None
         }
     }
 
@@ -175,6 +194,8 @@ mod tests {
     async fn a_stream_learns_that_the_replica_is_about_to_end() {
         let lifecycle = Lifecycle::default();
         lifecycle.schema_is_verified();
+        assert!(lifecycle.objection().is_some_and(|objection| objection.contains("bucket")));
+        lifecycle.bucket_is_verified();
         assert_eq!(lifecycle.objection(), None);
         let stream = tokio::spawn({
             let draining = lifecycle.draining().clone();

@@ -109,7 +109,7 @@ impl AppState {
         let decoding = Arc::new(media::Pool::new(config.pictures, config.decoders.unwrap_or(cores)));
         let posting = Posting {
             pool: pool.clone(),
-            pictures: PictureStorage::new(pool.clone(), store.clone(), decoding),
+            pictures: PictureStorage::new(pool.clone(), store.clone(), lifecycle.clone(), decoding),
             hasher: hasher.clone(),
             limits: config.boards,
             runtime: Handle::current(),

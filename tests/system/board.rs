@@ -18,7 +18,7 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
 };
 use triptych_tests::{
-    Answer, Form, Replica, Stack, Visitor,
+    Answer, Form, Replica, S3, Stack, Visitor,
     http::{JSON, Posted},
     pictures::{self, Picture},
     stack::Builder,
@@ -128,7 +128,7 @@ impl Board {
     /// Objects that no row names.
     pub(crate) async fn orphans(&self) -> Result<BTreeSet<String>> {
         let known = self.keys_of_rows().await?;
-        Ok(self.s3.keys("").await?.into_iter().filter(|key| !known.contains(key)).collect())
+        Ok(objects(&self.s3).await?.into_iter().filter(|key| !known.contains(key)).collect())
     }
 
     /// Checks that nothing contradicts itself: counters, attachments, and what belongs to a post.
@@ -194,6 +194,11 @@ impl Board {
     }
 }
 
+/// The keys of all originals and thumbnails, sorted; not that of the object which says whose they are.
+pub(crate) async fn objects(s3: &S3) -> Result<Vec<String>> {
+    Ok([s3.keys("original/").await?, s3.keys("thumbnail/").await?].concat())
+}
+
 /// How many posts have exactly this comment.
 pub(crate) async fn posts_saying(database: &mut PgConnection, comment: &str) -> Result<i64> {
     let found = sqlx::query_scalar("select count(*) from post where comment = $1").bind(comment).fetch_one(database);
@@ -204,6 +209,15 @@ pub(crate) async fn posts_saying(database: &mut PgConnection, comment: &str) -> 
 pub(crate) fn thread_path(posted: &Posted, extension: &str) -> String {
     let thread = if posted.resto == 0 { posted.no } else { posted.resto };
     format!("/{}/res/{thread}.{extension}", posted.board)
+}
+
+/// Posts so many threads, each with a picture of its own; the first one has this number.
+pub(crate) async fn post_pictures(replica: &Replica, first: u64, pictures: u64) -> Result<()> {
+    let visitor = Visitor::new(&replica.url())?;
+    for number in first..first + pictures {
+        visitor.must_post("b", &Form::thread("with a picture").picture(&small_picture(number)?)).await?;
+    }
+    Ok(())
 }
 
 /// A small picture that nobody else has.

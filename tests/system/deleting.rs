@@ -17,6 +17,7 @@ use triptych_tests::{
     pictures,
 };
 
+use crate::board::objects;
 use crate::shared::{
     Shared, at, check_error_page, check_problem, count, document, everywhere, list, new_thread, number, text,
 };
@@ -486,14 +487,14 @@ async fn the_collector_removes_what_nobody_refers_to_and_nothing_else() -> Resul
         let ids: Vec<String> = sqlx::query_scalar(query).fetch_all(database).await?;
         Ok(ids.into_iter().collect())
     };
-    let before = stack.s3.keys("").await?;
+    let before = objects(&stack.s3).await?;
     let needed = referred(&mut database).await?;
     assert!(before.iter().any(|key| !needed.iter().any(|id| key.contains(id))), "there is nothing to remove");
     let of_needed: Vec<String> =
         before.iter().filter(|key| needed.iter().any(|id| key.contains(id.as_str()))).cloned().collect();
 
     let printed = stack.run(&["gc", "--no-grace"]).await?;
-    let after = stack.s3.keys("").await?;
+    let after = objects(&stack.s3).await?;
     assert_eq!(after, of_needed, "gc says {printed}");
     assert_eq!(after.len(), needed.len() * 2, "an original and a thumbnail each: {after:?}");
     assert!(!after.contains(&orphan), "the orphan is still there");
@@ -508,7 +509,7 @@ async fn the_collector_removes_what_nobody_refers_to_and_nothing_else() -> Resul
 
     // Once more changes nothing, and the same picture can be posted again.
     stack.run(&["gc", "--no-grace"]).await?;
-    assert_eq!(stack.s3.keys("").await?, after);
+    assert_eq!(objects(&stack.s3).await?, after);
     let again = visitor.must_post("b", &Form::thread("again").picture(&own)).await?;
     let page = document(&visitor, &format!("/b/res/{}.json", again.no)).await?;
     visitor.get(text(&page, "/posts/0/media")?).await?.expect(StatusCode::OK)?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpSocket, TcpStream},
 };
 use triptych_tests::{Form, Replica, Stack, Visitor, replica, scratch::Scratch};
@@ -26,6 +26,15 @@ async fn another(board: &Board, directory: &Scratch, settings: &[(&str, &str)]) 
     replica.start()?;
     replica.wait_ready().await?;
     Ok(replica)
+}
+
+/// Answers, one connection after the other, as an S3 server does.
+async fn lead_to(endpoint: &str, listener: &TcpListener) -> Result<()> {
+    loop {
+        let (mut client, _) = listener.accept().await?;
+        let mut server = TcpStream::connect(endpoint.trim_start_matches("http://")).await?;
+        copy_bidirectional(&mut client, &mut server).await?;
+    }
 }
 
 /// Asks for a page so often that the answers fill every buffer on the way, and reads none of them.
@@ -63,7 +72,7 @@ async fn a_replica_ends_in_time_whatever_hangs() -> Result<()> {
     for number in 0..6 {
         author.must_post("b", &Form::reply(thread, &format!("{number}{}", "x".repeat(99_999)))).await?;
     }
-    // An S3 server that takes everything and answers nothing.
+    // An S3 server that takes everything and answers nothing, from the moment on in which the replica is ready.
     let s3 = TcpListener::bind("127.0.0.1:0").await?;
     let (endpoint, timeout) = (format!("http://{}", s3.local_addr()?), format!("{}s", SHUTDOWN_TIMEOUT.as_secs()));
     let settings = [
@@ -72,7 +81,10 @@ async fn a_replica_ends_in_time_whatever_hangs() -> Result<()> {
         ("TRIPTYCH_SHUTDOWN_TIMEOUT", timeout.as_str()),
     ];
     let directory = Scratch::new("ending")?;
-    let replica = another(&board, &directory, &settings).await?;
+    let replica = tokio::select! {
+        replica = another(&board, &directory, &settings) => replica?,
+        ended = lead_to(board.s3.endpoint(), &s3) => return ended,
+    };
     let no = thread.to_string();
     let fields = |comment| [("resto", no.as_str()), ("com", comment)];
 

@@ -14,7 +14,7 @@ use triptych_tests::{
     http::{JSON, Posted},
 };
 
-use crate::board::{Board, small_picture, text};
+use crate::board::{Board, objects, small_picture, text};
 
 /// A board with a thread to answer, and everywhere that forms can be sent to.
 async fn setup() -> Result<(Board, Vec<Visitor>, i64)> {
@@ -48,7 +48,7 @@ async fn a_form_that_is_sent_again_is_the_same_post() -> Result<()> {
     }
     assert_eq!(board.count("select count(*) from post").await?, 4, "posts: the first thread and one for each form");
     assert_eq!(board.count("select count(*) from blob").await?, 3, "pictures");
-    assert_eq!(board.s3.keys("").await?.len(), 6, "objects");
+    assert_eq!(objects(&board.s3).await?.len(), 6, "objects");
     board.nothing_is_half_done().await
 }
 
@@ -78,7 +78,7 @@ async fn a_form_that_is_sent_ten_times_at_once_is_one_post() -> Result<()> {
     }
     assert_eq!(answered, ROUNDS * COPIES, "answers");
     assert_eq!(board.count("select count(*) from blob").await?, i64::try_from(ROUNDS / 2 + 1)?, "pictures");
-    assert_eq!(board.s3.keys("").await?.len(), ROUNDS + 2, "objects: those of the lost attempts were taken back");
+    assert_eq!(objects(&board.s3).await?.len(), ROUNDS + 2, "objects: those of the lost attempts were taken back");
     board.nothing_is_half_done().await
 }
 

@@ -10,7 +10,7 @@ use triptych_tests::{
 };
 
 use crate::{
-    board::{small_picture, wait_until},
+    board::{objects, small_picture, wait_until},
     servers::Servers,
 };
 
@@ -68,7 +68,7 @@ async fn while_nothing_can_be_written_pages_are_read_and_posts_are_told_to_come_
         let form = Form::new().field("no", &thread.to_string()).field("pwd", PASSWORD);
         site.accepting(accept).submit("/b/delete", &form).await?.expect_polite_refusal(accept)?;
     }
-    assert_eq!(servers.s3.keys("").await?.len(), 2, "objects: those of the thread");
+    assert_eq!(objects(&servers.s3).await?.len(), 2, "objects: those of the thread");
     servers.execute("alter system reset default_transaction_read_only").await?;
     servers.execute("select pg_reload_conf()").await?;
     wait_until("posts are taken again", || async {

@@ -59,10 +59,17 @@ impl Servers {
         self.run(&["migrate"], values).await
     }
 
+    /// What a command says that has to fail, with exit code 1.
+    pub(crate) async fn failure(&self, arguments: &[&str], values: &[(&str, &str)]) -> Result<String> {
+        let done = self.run(arguments, values).await;
+        let told = format!("{:#}", done.err().with_context(|| format!("{arguments:?} did not fail with {values:?}"))?);
+        ensure!(told.contains("exit status: 1"), "{told}");
+        Ok(told)
+    }
+
     /// What a migration says that has to fail.
     pub(crate) async fn refusal(&self, values: &[(&str, &str)]) -> Result<String> {
-        let done = self.migrate(values).await;
-        Ok(format!("{:#}", done.err().with_context(|| format!("it did not fail: {values:?}"))?))
+        self.failure(&["migrate"], values).await
     }
 
     /// A replica that is ready. The schema is there.
@@ -152,5 +159,12 @@ pub(crate) fn refused(answer: &triptych_tests::Answer, status: u16, code: &str) 
     ensure!(answer.status.as_u16() == status, "not {status}: {told}");
     let problem: serde_json::Value = answer.json()?;
     ensure!(crate::board::text(&problem, "code")? == code, "not {code}: {told}");
+    Ok(())
+}
+
+/// Checks that all of these words are said.
+pub(crate) fn tells(told: &str, words: &[&str]) -> Result<()> {
+    let missing: Vec<_> = words.iter().filter(|word| !told.contains(**word)).collect();
+    ensure!(missing.is_empty(), "{missing:?} are not in:\n{told}");
     Ok(())
 }

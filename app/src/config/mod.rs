@@ -100,6 +100,8 @@ pub struct CollectConfig {
     pub store: StoreConfig,
     /// How old an object has to be before it can be an orphan.
     pub grace: Duration,
+    /// The most of all objects that may go as orphans, in per cent.
+    pub most_orphans: u8,
 }
 
 /// Everything that `triptych meter` needs.
@@ -146,6 +148,8 @@ pub struct StoreConfig {
     pub region: String,
     /// Bucket, private.
     pub bucket: String,
+    /// What every key begins with: empty, or it ends with a slash.
+    pub prefix: String,
     /// Name of the key that requests are signed with.
     pub access_key_id: SecretString,
     /// The key itself.
@@ -196,6 +200,9 @@ const LEAST_AFTER_DRAINING: Duration = Duration::from_secs(2);
 
 /// Longer than an upload can take from putting its objects to committing their rows.
 const LEAST_GRACE: Duration = Duration::from_mins(10);
+
+/// A key has 1024 bytes at the most, and tools and people have to read it.
+const LONGEST_PREFIX: usize = 200;
 
 /// Looks a variable up; the environment, or a table in a test.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -344,7 +351,10 @@ impl CollectConfig {
                 "is less than 10m: objects of an upload that is still running would be taken for orphans",
             );
         }
-        let config = (|| Some(Self { log: log?, database: database?, store: store?, grace: grace? }))();
+        let most_orphans = reader.checked("TRIPTYCH_GC_MOST_ORPHANS", per_cent);
+        let config = (|| {
+            Some(Self { log: log?, database: database?, store: store?, grace: grace?, most_orphans: most_orphans? })
+        })();
         reader.finish(config)
     }
 }
@@ -396,12 +406,14 @@ fn store(reader: &mut VariableReader<'_>) -> Option<StoreConfig> {
     });
     let region = reader.text("TRIPTYCH_S3_REGION");
     let bucket = reader.text("TRIPTYCH_S3_BUCKET");
+    let prefix = reader.optional("TRIPTYCH_S3_PREFIX", prefix).unwrap_or_default();
     let access_key_id = reader.checked_secret("TRIPTYCH_S3_ACCESS_KEY_ID", |_| Ok(()));
     let secret_access_key = reader.checked_secret("TRIPTYCH_S3_SECRET_ACCESS_KEY", |_| Ok(()));
     Some(StoreConfig {
         endpoint: endpoint?,
         region: region?,
         bucket: bucket?,
+        prefix,
         access_key_id: access_key_id?,
         secret_access_key: secret_access_key?,
     })
@@ -472,6 +484,30 @@ fn public_url(text: &str) -> Result<Url, String> {
         return Err("has to be a scheme and a host, such as https://board.example.org".to_owned());
     }
     Ok(url)
+}
+
+/// What keys begin with, with a slash behind it. Of the characters that every S3 server, tool and policy takes as they are.
+fn prefix(text: &str) -> Result<String, String> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let is_name = |part: &str| {
+        !matches!(part, "" | "." | "..")
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    if text.len() > LONGEST_PREFIX || !text.split('/').all(is_name) {
+        return Err(format!(
+            "is {text:?}; names such as staging or boards/staging are needed: letters, digits, \"-\", \"_\" and \".\", \
+             with one slash between them and none in front, {LONGEST_PREFIX} characters at the most"
+        ));
+    }
+    Ok(format!("{text}/"))
+}
+
+/// A share such as `10%`.
+fn per_cent(text: &str) -> Result<u8, String> {
+    text.strip_suffix('%')
+        .and_then(|number| number.trim_end().parse().ok())
+        .filter(|number| *number <= 100)
+        .ok_or_else(|| format!("is {text:?}; a share from 0% to 100% is needed, in whole numbers"))
 }
 
 /// For tests that need a configuration and no servers: nobody listens at these addresses.
@@ -556,6 +592,36 @@ mod tests {
             assert!(problems.contains(told), "{told} is missing in:\n{problems}");
         }
         assert!(!problems.contains("short"), "a secret is in:\n{problems}");
+    }
+
+    #[test]
+    fn a_prefix_is_names_with_a_slash_behind_each() {
+        for (text, prefix_of_keys) in
+            [("staging", "staging/"), ("staging/", "staging/"), ("boards/my_board-2.0/", "boards/my_board-2.0/")]
+        {
+            assert_eq!(prefix(text).as_deref(), Ok(prefix_of_keys), "{text}");
+        }
+        let long = "a".repeat(LONGEST_PREFIX + 1);
+        for text in ["/", "/staging", "a//b", "a/../b", "./a", "a b", "ä", "a\nb", "a*", "staging//", "a%2f", &long] {
+            assert!(prefix(text).is_err(), "{text}");
+        }
+        let set = |prefix: &'static str| {
+            move |name: &str| if name == "TRIPTYCH_S3_PREFIX" { Some(prefix.to_owned()) } else { complete(name) }
+        };
+        assert_eq!(CollectConfig::read(&set("")).unwrap().store.prefix, "");
+        assert_eq!(CollectConfig::read(&set("staging")).unwrap().store.prefix, "staging/");
+        assert!(CollectConfig::read(&set("/staging")).unwrap_err().to_string().contains("TRIPTYCH_S3_PREFIX"));
+    }
+
+    #[test]
+    fn a_share_is_a_whole_number_of_per_cent() {
+        for (text, number) in [("0%", 0), ("10%", 10), ("10 %", 10), ("100%", 100)] {
+            assert_eq!(per_cent(text), Ok(number), "{text}");
+        }
+        for text in ["10", "101%", "-1%", "0.5%", "%", "ten%", "10%%"] {
+            assert!(per_cent(text).is_err(), "{text}");
+        }
+        assert_eq!(CollectConfig::read(&complete).unwrap().most_orphans, 1);
     }
 
     #[test]

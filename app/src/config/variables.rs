@@ -77,6 +77,12 @@ pub const VARIABLES: &[Variable] = &[
         EVERYTHING_STORED,
         "Bucket for pictures; stays private. `triptych migrate` makes it if it is not there",
     ),
+    plain(
+        "TRIPTYCH_S3_PREFIX",
+        None,
+        EVERYTHING_STORED,
+        "What the names of all objects begin with, such as staging/; may be left out. Several boards can share a bucket if each has another one. Never changed once there are pictures",
+    ),
     secret("TRIPTYCH_S3_ACCESS_KEY_ID", EVERYTHING_STORED, "Name of the key for the bucket"),
     secret("TRIPTYCH_S3_SECRET_ACCESS_KEY", EVERYTHING_STORED, "The key for the bucket"),
     secret(
@@ -101,6 +107,12 @@ pub const VARIABLES: &[Variable] = &[
         Some("24h"),
         &[Collect],
         "How old an object has to be before it can be an orphan, 10m at the least",
+    ),
+    plain(
+        "TRIPTYCH_GC_MOST_ORPHANS",
+        Some("1%"),
+        &[Collect],
+        "Nothing is removed when more than this share of all objects would go because the database does not know them, as after a restore of an older backup; a hundred objects may always go. 100%: no limit",
     ),
     plain("TRIPTYCH_LISTEN", Some("0.0.0.0:8080"), &[Serve, Healthcheck], "Where pages are served"),
     plain("TRIPTYCH_METRICS_LISTEN", Some("0.0.0.0:9090"), &[Serve], "Where /metrics is served"),

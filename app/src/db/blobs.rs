@@ -165,13 +165,16 @@ pub struct Released {
     pub blob: Uuid,
 }
 
-/// Locks what attachments have let go of, from behind `after` on, a few hundred at the most. Passes over what another
-/// collection is looking at.
+/// How much is looked at in one transaction.
+pub const MOST_RELEASED: i64 = 50;
+
+/// Locks what attachments have let go of, from behind `after` on. Passes over what another collection is looking at.
 pub async fn lock_released(connection: &mut PgConnection, after: i64) -> Result<Vec<Released>, Error> {
     sqlx::query_as!(
         Released,
-        "select id, blob_id as blob from released_blob where id > $1 order by id limit 400 for update skip locked",
+        "select id, blob_id as blob from released_blob where id > $1 order by id limit $2 for update skip locked",
         after,
+        MOST_RELEASED,
     )
     .fetch_all(connection)
     .await

@@ -14,6 +14,7 @@ pub mod boards;
 pub mod changes;
 mod error;
 pub mod feed;
+pub mod installation;
 mod pool;
 pub mod positions;
 pub mod post_numbers;

@@ -1,12 +1,12 @@
-//! A running replica: two listeners, a schema that is waited for, and an orderly end.
+//! A running replica: two listeners, a schema and a bucket that are waited for, and an orderly end.
 
 mod counting;
 mod ending;
 mod forgetting;
 mod listeners;
 mod open_files;
-mod schema;
 mod signals;
+mod verification;
 
 use actix_web::web;
 
@@ -35,7 +35,7 @@ async fn run(
     mut signals: Signals,
 ) -> anyhow::Result<()> {
     let lifecycle = &state.lifecycle;
-    lifecycle.supervise("schema verification", |stopping| schema::verify(state.clone(), stopping));
+    lifecycle.supervise("verification", |stopping| verification::verify(state.clone(), stopping));
     lifecycle.supervise("forgetting", |stopping| forgetting::forget(state.clone(), stopping));
     lifecycle.supervise("counting traffic", |stopping| counting::hand_on(state.clone(), stopping));
     let (listen, metrics_listen) = (state.config.listen, state.config.metrics_listen);

@@ -5,6 +5,7 @@
 pub mod collecting;
 pub mod configuring;
 pub mod deleting;
+pub mod installation;
 mod picture_turns;
 mod pictures;
 pub mod posting;

@@ -14,12 +14,16 @@ use super::picture_turns::{PictureTurns, Turns};
 use crate::db::{self, PgPool, blobs};
 use crate::domain::Refusal;
 use crate::error::AppError;
+use crate::lifecycle::Lifecycle;
 use crate::media::{self, Inspected, MediaError, PoolError};
 use crate::memory::Share;
 use crate::store::{Content, Object, Store};
 
 /// How long a post waits for another one that carries the same picture.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// How long a post waits for a replica that starts.
+const LONGEST_WAIT_FOR_BUCKET: Duration = Duration::from_secs(3);
 
 /// A file as it was uploaded.
 #[derive(Debug, Clone)]
@@ -55,6 +59,7 @@ pub(super) struct PreparedPictures {
 pub struct PictureStorage {
     pool: PgPool,
     store: Store,
+    lifecycle: Lifecycle,
     decoding: Arc<media::Pool>,
     turns: Arc<PictureTurns>,
 }
@@ -62,8 +67,8 @@ pub struct PictureStorage {
 impl PictureStorage {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(pool: PgPool, store: Store, decoding: Arc<media::Pool>) -> Self {
-        Self { pool, store, decoding, turns: Arc::default() }
+    pub fn new(pool: PgPool, store: Store, lifecycle: Lifecycle, decoding: Arc<media::Pool>) -> Self {
+        Self { pool, store, lifecycle, decoding, turns: Arc::default() }
     }
 
     /// Checks every file, in order, before the first one costs anything. What was uploaded is dropped file by file, so
@@ -106,6 +111,7 @@ impl PictureStorage {
             let blob = if stored {
                 None
             } else {
+                self.wait_for_bucket().await?;
                 let thumbnail = self.decoding.thumbnail(Arc::clone(picture)).await.map_err(|error| match error {
                     PoolError::Busy => Refusal::Busy.into(),
                     PoolError::Media(error) => refused(error, upload, index, uploads.len()),
@@ -115,6 +121,15 @@ impl PictureStorage {
             prepared.push(Prepared { sha256, put: blob });
         }
         Ok(PreparedPictures { list: prepared, _turns: turns })
+    }
+
+    /// Waits until the bucket was found to be ours. Not everything that stands in front asks whether a replica is ready, and
+    /// while it starts that takes a moment.
+    async fn wait_for_bucket(&self) -> Result<(), AppError> {
+        tokio::time::timeout(LONGEST_WAIT_FOR_BUCKET, self.lifecycle.bucket_verified()).await.map_err(|_| {
+            let cause = "it has not been verified yet that the bucket belongs to this database".to_owned();
+            AppError::Unavailable { what: "The picture store", cause }
+        })
     }
 
     /// Hashing eight megabytes takes milliseconds in which a page could have been served, hence the other thread.

@@ -1,7 +1,7 @@
 //! The blob store: originals and thumbnails, in one private bucket of anything that speaks S3.
 //!
-//! Objects are named by [`Object`] alone and never change: other bytes have another name. Must not know posts,
-//! boards or SQL.
+//! Objects are named by [`Object`] alone and never change: other bytes have another name. Beside them is one that says to
+//! which installation they belong. Must not know posts, boards or SQL.
 
 mod s3;
 
@@ -20,6 +20,9 @@ pub enum Object {
 }
 
 impl Object {
+    /// What the keys of all objects begin with, below the prefix of the installation.
+    pub const FOLDERS: [&str; 2] = ["original/", "thumbnail/"];
+
     /// Both objects of a blob.
     #[must_use]
     pub const fn both(id: Uuid) -> [Self; 2] {

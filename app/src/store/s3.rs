@@ -18,11 +18,18 @@ use secrecy::ExposeSecret;
 use super::{Content, Error, Object};
 use crate::config::StoreConfig;
 
-/// A client of one bucket. Cheap to clone.
+/// The key of the object that says to which installation all others belong, below the prefix.
+const OWNER: &str = "installation";
+
+/// More than the id of an installation has, also if somebody has written it by hand.
+const LONGEST_OWNER: i64 = 100;
+
+/// A client of one bucket, and there of all keys with one prefix. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     client: aws_sdk_s3::Client,
     bucket: String,
+    prefix: String,
 }
 
 /// An object, or a part of one, on its way out of the store.
@@ -75,7 +82,25 @@ impl Store {
             .timeout_config(timeouts)
             .retry_config(retries)
             .build();
-        Self { client: aws_sdk_s3::Client::from_conf(config_of_client), bucket: config.bucket.clone() }
+        Self {
+            client: aws_sdk_s3::Client::from_conf(config_of_client),
+            bucket: config.bucket.clone(),
+            prefix: config.prefix.clone(),
+        }
+    }
+
+    /// Where the objects are, for messages: the bucket, and the prefix if there is one.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.bucket, self.prefix).trim_end_matches('/').to_owned()
+    }
+
+    fn key(&self, object: Object) -> String {
+        format!("{}{}", self.prefix, object.key())
+    }
+
+    fn owner_key(&self) -> String {
+        format!("{}{OWNER}", self.prefix)
     }
 
     /// Makes the bucket if it is not there. The only thing that tells a refusal from an outage: later there is nobody
@@ -109,12 +134,49 @@ impl Store {
         }
     }
 
+    /// What the bucket says about the installation that its objects belong to; `None` when it says nothing.
+    pub async fn owner(&self) -> Result<Option<String>, Error> {
+        let answer = self.client.get_object().bucket(&self.bucket).key(self.owner_key()).send().await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => return Ok(None),
+            Err(error) => return Err(unavailable(&error)),
+        };
+        let length = answer.content_length.unwrap_or_default();
+        if length > LONGEST_OWNER {
+            return Err(Error::Refused(format!("the object {} has {length} bytes and is no id", self.owner_key())));
+        }
+        let text = answer.body.collect().await.map_err(|error| Error::Unavailable(error.to_string()))?;
+        Ok(Some(String::from_utf8_lossy(&text.into_bytes()).trim().to_owned()))
+    }
+
+    /// Writes to which installation the objects belong. Who was first stays, unless `whoever` it is; so whoever has to know
+    /// asks afterwards. A server that does not know conditions is asked without one: there the last of two that come
+    /// at once stays.
+    pub async fn set_owner(&self, owner: &str, whoever: bool) -> Result<(), Error> {
+        let put = |condition: Option<&str>| {
+            let put = self.client.put_object().bucket(&self.bucket).key(self.owner_key()).content_type("text/plain");
+            let body = ByteStream::from(owner.as_bytes().to_vec());
+            put.set_if_none_match(condition.map(str::to_owned)).body(body).send()
+        };
+        let mut done = put(if whoever { None } else { Some("*") }).await;
+        if !whoever && done.as_ref().is_err_and(|error| status(error) == 501) {
+            done = put(None).await;
+        }
+        match done {
+            Ok(_) => Ok(()),
+            // Somebody was first, or comes at the same moment.
+            Err(error) if !whoever && matches!(status(&error), 409 | 412) => Ok(()),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
     /// Puts an object.
     pub async fn put(&self, object: Object, content: &Content) -> Result<(), Error> {
         self.client
             .put_object()
             .bucket(&self.bucket)
-            .key(object.key())
+            .key(self.key(object))
             .content_type(content.media_type)
             .checksum_sha256(base64::prelude::BASE64_STANDARD.encode(content.sha256))
             .body(ByteStream::from(content.bytes.clone()))
@@ -134,7 +196,7 @@ impl Store {
             .client
             .get_object()
             .bucket(&self.bucket)
-            .key(object.key())
+            .key(self.key(object))
             .set_range(range.map(|(first, last)| format!("bytes={first}-{last}")))
             .send()
             .await;
@@ -148,7 +210,7 @@ impl Store {
     /// Deletes objects; those that are not there count as deleted. A thousand at a time at the most.
     pub async fn delete(&self, objects: &[Object]) -> Result<(), Error> {
         let identifiers =
-            objects.iter().filter_map(|object| ObjectIdentifier::builder().key(object.key()).build().ok());
+            objects.iter().filter_map(|object| ObjectIdentifier::builder().key(self.key(*object)).build().ok());
         let delete = Delete::builder()
             .set_objects(Some(identifiers.collect()))
             .quiet(true)
@@ -168,18 +230,24 @@ impl Store {
         }
     }
 
-    /// One page of the objects that carry our names, and where the next page begins.
-    pub async fn list(&self, after: Option<String>) -> Result<(Vec<Listed>, Option<String>), Error> {
+    /// One page of the objects that carry our names in one of [`Object::FOLDERS`], and where the next page begins. Other
+    /// keys of the bucket, which may be another board's, are not even looked at.
+    pub async fn list(
+        &self,
+        folder: &'static str,
+        after: Option<String>,
+    ) -> Result<(Vec<Listed>, Option<String>), Error> {
         let answer = self
             .client
             .list_objects_v2()
             .bucket(&self.bucket)
+            .prefix(format!("{}{folder}", self.prefix))
             .set_continuation_token(after)
             .send()
             .await
             .map_err(|error| unavailable(&error))?;
         let objects = answer.contents().iter().filter_map(|found| {
-            let object = Object::from_key(found.key()?)?;
+            let object = Object::from_key(found.key()?.strip_prefix(&self.prefix)?)?;
             let put_at = found.last_modified().and_then(|time| DateTime::from_timestamp_secs(time.secs()));
             Some(Listed { object, put_at })
         });

@@ -33,6 +33,10 @@
   value: {{ .Values.s3.region | quote }}
 - name: TRIPTYCH_S3_BUCKET
   value: {{ .Values.s3.bucket | quote }}
+{{- with .Values.s3.prefix }}
+- name: TRIPTYCH_S3_PREFIX
+  value: {{ . | quote }}
+{{- end }}
 {{- end -}}
 
 {{- define "triptych.environment.serve" -}}
