@@ -98,6 +98,9 @@ enum Command {
     },
 }
 
+/// How long a collection waits for Postgres and the S3 server when it starts.
+const GC_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Runs the command that was given.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -176,68 +179,92 @@ fn say(line: &str) {
 }
 
 async fn migrate(config: MigrateConfig, claim_bucket: bool) -> anyhow::Result<()> {
-    let start = Instant::now();
+    let patience = Patience { since: Instant::now(), limit: config.wait, setting: "TRIPTYCH_MIGRATE_WAIT, " };
     let database = &config.database.url;
     let postgres = format!("Postgres at {}", db::place(database));
-    patiently(start, config.wait, &postgres, || async {
-        db::migrate(database).await.map_err(|error| (db::migration_may_pass(&error), db::cause(&error)))
-    })
-    .await?;
+    patience
+        .until_done(&postgres, || async {
+            db::migrate(database).await.map_err(|error| (db::migration_may_pass(&error), db::cause(&error)))
+        })
+        .await?;
     let store = Store::new(&config.store);
-    patiently(start, config.wait, &format!("the S3 server at {}", config.store.endpoint), || async {
-        let done = store.ensure_bucket().await;
-        done.map_err(|error| (!matches!(error, store::Error::Refused(_)), error.to_string()))
-    })
-    .await?;
+    patience
+        .until_done(&format!("the S3 server at {}", config.store.endpoint), || async {
+            let done = store.ensure_bucket().await;
+            done.map_err(|error| (!matches!(error, store::Error::Refused(_)), error.to_string()))
+        })
+        .await?;
     let pool = db::pool(database, 1, "triptych migrate")?;
-    patiently(start, config.wait, &format!("the bucket {}", store.place()), || async {
-        let done = installation::claim(&pool, &store, claim_bucket).await;
-        done.map_err(|error| (error.may_pass(), error.to_string()))
-    })
-    .await?;
-    let changed = patiently(start, config.wait, &postgres, || async {
-        let done = configuring::configure_boards(&pool, &config.boards.0).await;
-        done.map_err(|error| (matches!(error, AppError::Unavailable { .. }), error.to_string()))
-    })
-    .await?;
+    patience
+        .until_done(&format!("the bucket {}", store.place()), || async {
+            let done = installation::claim(&pool, &store, claim_bucket).await;
+            done.map_err(|error| (error.may_pass(), error.to_string()))
+        })
+        .await?;
+    let changed = patience
+        .until_done(&postgres, || async {
+            let done = configuring::configure_boards(&pool, &config.boards.0).await;
+            done.map_err(|error| (matches!(error, AppError::Unavailable { .. }), error.to_string()))
+        })
+        .await?;
     pool.close().await;
     tracing::info!(boards = config.boards.0.len(), changed, "database, bucket and boards are up to date");
     Ok(())
 }
 
-/// Tries until it works or the time since `start` is over. `attempt` says whether its failure may pass.
-async fn patiently<T, F>(start: Instant, wait: Duration, what: &str, attempt: impl Fn() -> F) -> anyhow::Result<T>
-where
-    F: Future<Output = Result<T, (bool, String)>>,
-{
-    let mut pause = Duration::from_millis(200);
-    loop {
-        let (may_pass, cause) = match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(failure) => failure,
-        };
-        anyhow::ensure!(may_pass, "{what}: {cause}");
-        anyhow::ensure!(
-            start.elapsed() + pause < wait,
-            "{what}: {cause} (TRIPTYCH_MIGRATE_WAIT, {} s, is over)",
-            wait.as_secs()
-        );
-        tracing::warn!(cause, "{what} is not ready; trying again");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(5));
+/// How long a command tries what may work a little later.
+struct Patience {
+    since: Instant,
+    limit: Duration,
+    /// The name of the variable that says so, for the message, if there is one.
+    setting: &'static str,
+}
+
+impl Patience {
+    /// Tries until it works or the time is over. `attempt` says whether its failure may pass.
+    async fn until_done<T, F>(&self, what: &str, attempt: impl Fn() -> F) -> anyhow::Result<T>
+    where
+        F: Future<Output = Result<T, (bool, String)>>,
+    {
+        let mut pause = Duration::from_millis(200);
+        loop {
+            let (may_pass, cause) = match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            anyhow::ensure!(may_pass, "{what}: {cause}");
+            anyhow::ensure!(
+                self.since.elapsed() + pause < self.limit,
+                "{what}: {cause} ({}{} s, is over)",
+                self.setting,
+                self.limit.as_secs()
+            );
+            tracing::warn!(cause, "{what} is not ready; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
     }
 }
 
 async fn collect(config: &CollectConfig, grace: Duration, most_orphans: Option<u8>) -> anyhow::Result<()> {
     let pool = db::patient_pool(&config.database.url, "triptych gc")?;
     let store = Store::new(&config.store);
-    let is_current = db::schema_is_current(&mut *pool.acquire().await?).await?;
-    anyhow::ensure!(is_current, "the schema is older than this binary; run `triptych migrate`");
-    let place = || format!("the bucket {}", store.place());
-    installation::verify(&pool, &store).await.with_context(place)?;
+    // Where network policies are enforced, a new pod is refused until the nodes have heard of it.
+    let patience = Patience { since: Instant::now(), limit: GC_PATIENCE, setting: "" };
+    let postgres = format!("Postgres at {}", db::place(&config.database.url));
+    let is_current = patience.until_done(&postgres, || async {
+        let is_current = async { db::schema_is_current(&mut *pool.acquire().await?).await };
+        is_current.await.map_err(|error| (db::is_passing(&error), error.to_string()))
+    });
+    anyhow::ensure!(is_current.await?, "the schema is older than this binary; run `triptych migrate`");
+    let place = format!("the bucket {}", store.place());
+    let verified = patience.until_done(&place, || async {
+        let verified = installation::verify(&pool, &store).await;
+        verified.map_err(|error| (error.may_pass(), error.to_string()))
+    });
+    verified.await?;
     let collected = collecting::collect(&pool, &store, grace, most_orphans, chrono::Utc::now()).await;
-    let collected = collected.with_context(place)?;
-    let collecting::Collected { blobs, orphans, submissions } = collected;
+    let collecting::Collected { blobs, orphans, submissions } = collected.with_context(|| place.clone())?;
     tracing::info!(blobs, orphans, submissions, "collected");
     Ok(())
 }

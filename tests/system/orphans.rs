@@ -1,6 +1,8 @@
 //! `triptych gc` removes nothing when so much is unknown to its database that this may be an older one.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
 use sqlx::Executor as _;
 
 use crate::{
@@ -74,5 +76,21 @@ async fn a_share_that_is_allowed_is_collected() -> Result<()> {
     assert_eq!(objects(&servers.s3).await?.len(), 101, "objects");
     servers.run(&["gc", "--no-grace"], &[("TRIPTYCH_GC_MOST_ORPHANS", "100%")]).await?;
     assert_eq!(objects(&servers.s3).await?, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_collection_waits_for_servers_that_are_there_a_moment_later() -> Result<()> {
+    let servers = Servers::start().await?;
+    servers.migrate(&[]).await?;
+    servers.postgres.stop().await?;
+    servers.s3.stop().await?;
+    let (told, ()) = tokio::try_join!(servers.run(&["gc"], &[]), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        servers.postgres.start().await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        servers.s3.start().await
+    })?;
+    ensure!(told.contains("trying again") && told.contains("collected"), "{told}");
     Ok(())
 }
