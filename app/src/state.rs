@@ -14,7 +14,7 @@ use crate::db::{self, PgPool};
 use crate::freshness::CommitWait;
 use crate::hashing::KeyedHasher;
 use crate::lifecycle::Lifecycle;
-use crate::live::{BoardDirectory, Feed, FeedConfig, PageCache, Streams, Versions};
+use crate::live::{BoardDirectory, Feed, FeedConfig, PageCache, Reports, Streams, Versions};
 use crate::media;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
@@ -30,7 +30,8 @@ const TEXT_MEMORY_BYTES: usize = 16 << 20;
 fn fingerprint(config: &ServeConfig) -> String {
     let mut hasher = DefaultHasher::new();
     env!("TRIPTYCH_BUILD").hash(&mut hasher);
-    format!("{:?} {:?} {:?}", config.title, config.posts, config.boards).hash(&mut hasher);
+    format!("{:?} {:?} {:?} {:?}", config.title, config.posts, config.boards, config.traffic.is_public)
+        .hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
@@ -51,6 +52,8 @@ pub struct AppState {
     pub boards: BoardDirectory,
     /// Rendered pages.
     pub pages: PageCache,
+    /// What is told of the traffic.
+    pub reports: Reports,
     /// Event streams.
     pub streams: Streams,
     /// How long a change waits before anybody is told that it was made.
@@ -121,6 +124,7 @@ impl AppState {
             versions: Versions::start(pool.clone(), feed, &lifecycle),
             boards: BoardDirectory::new(pool.clone()),
             pages: PageCache::new(config.page_cache_bytes, config.stale_if_error, cores, Handle::current()),
+            reports: Reports::new(pool.clone(), lifecycle.clone(), Handle::current()),
             upload_memory: Budget::new(config.upload_memory_bytes, metrics.upload_memory.clone()),
             text_memory: Budget::new(TEXT_MEMORY_BYTES, metrics.text_memory.clone()),
             fingerprint: fingerprint(&config),

@@ -211,6 +211,11 @@ fn words_are_right() {
     says("home-empty", "No pictures yet.");
     says("index-empty", "The first picture is yours.");
     says("error", "018f2f3e-7b1c-7000-8000-1c2d3e4f5a6b");
+    says("traffic-empty", "What visitors send and receive is counted from now on");
+    says("traffic-nobody-came", "Nobody came in this time.");
+    says("traffic-gaps", "Counts are missing for app-4kzqv since 24 November, 14:14 UTC");
+    says("traffic-gaps", "The JSON names 5 more.");
+    says("traffic", "26 October to 24 November 2026, counted up to 14:19 UTC");
     assert!(
         select(&page("thread"), "a[href^='/media/'] .cover").len() == 1,
         "a spoiler leads to the picture and asks for no thumbnail"
@@ -219,6 +224,77 @@ fn words_are_right() {
         select(&page("index-far"), ".pages a").iter().map(|link| words(*link)).collect::<Vec<_>>().join(" "),
         "Previous Page 1 Page 7 Page 8 Page 9 Page 10 Page 11 Page 20 Next"
     );
+}
+
+/// The numbers that cells stand for, by column.
+fn columns(rows: &[ElementRef<'_>]) -> Vec<u64> {
+    let data = Selector::parse("td data").expect("a valid selector");
+    let mut sums = Vec::new();
+    for row in rows {
+        for (at, cell) in row.select(&data).enumerate() {
+            let exact = cell.attr("value").and_then(|value| value.parse().ok()).unwrap_or(u64::MAX);
+            match sums.get_mut(at) {
+                Some(sum) => *sum += exact,
+                None => sums.push(exact),
+            }
+        }
+    }
+    sums
+}
+
+#[test]
+fn tables_of_the_traffic_add_up_and_the_chart_shows_them() {
+    for name in ["traffic", "traffic-today", "traffic-year", "traffic-gaps", "traffic-board"] {
+        let page = page(name);
+        for table in ["kinds", "boards", "replicas", "steps"] {
+            let rows = select(&page, &format!("#{table} tbody tr:not(.tier)"));
+            let foot = select(&page, &format!("#{table} tfoot tr"));
+            assert_eq!(columns(&rows), columns(&foot), "{name}: {table}");
+        }
+        let bars = select(&page, ".chart .step");
+        let rows = select(&page, "#steps tbody tr");
+        assert_eq!(bars.len(), rows.len(), "{name}");
+        let steps = match name {
+            "traffic-today" => 15,
+            "traffic-year" => 13,
+            "traffic-board" => 7,
+            _ => 30,
+        };
+        assert_eq!(rows.len(), steps, "{name}");
+        for number in select(&page, "rect, line, circle, text, polyline, polygon, svg")
+            .iter()
+            .flat_map(|shape| shape.value().attrs())
+        {
+            assert!(
+                !number.1.contains("NaN") && !number.1.contains("inf") && !number.1.starts_with("--"),
+                "{name}: {number:?}"
+            );
+        }
+    }
+    assert_eq!(
+        select(&page("traffic"), "#steps tfoot data")[4].attr("value"),
+        select(&page("traffic"), "#kinds tfoot data")[0].attr("value")
+    );
+    assert_eq!(select(&page("traffic-gaps"), ".chart .gap").len(), 3);
+}
+
+#[test]
+fn the_traffic_is_linked_where_it_can_be_seen() {
+    assert_eq!(select(&page("home"), "footer a[href='/traffic']").len(), 1);
+    assert_eq!(select(&page("home-empty"), "a[href='/traffic']").len(), 0);
+    let chosen = |name: &str| {
+        select(&page(name), ".views [aria-current=page]").iter().map(|link| words(*link)).collect::<Vec<_>>()
+    };
+    assert_eq!(chosen("traffic"), ["30 days"]);
+    assert_eq!(chosen("traffic-board"), ["7 days"]);
+    let board = page("traffic-board");
+    for link in
+        ["/photo/traffic.html?days=365", "/photo/traffic.json?days=7", "/photo/traffic.csv?days=7", "/traffic?days=7"]
+    {
+        assert_eq!(select(&board, &format!("a[href='{link}']")).len(), 1, "{link}");
+    }
+    assert!(select(&board, "#boards, #replicas, .budget, .storage").is_empty());
+    assert_eq!(select(&page("traffic"), "#boards a[href='/photo/traffic.html']").len(), 1);
 }
 
 #[test]

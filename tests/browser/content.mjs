@@ -1,6 +1,7 @@
 // The board that the tests look at: every kind of page, with the posts that are hard to lay out.
 import { launch, file, post } from './support.mjs';
 import { painter } from './pictures.mjs';
+import { TRAFFIC } from './traffic.mjs';
 
 const LONG = Array.from({ length: 40 }, (_, line) => `Line ${line + 1} of a comment that is folded on the index.`).join('\n');
 
@@ -51,6 +52,7 @@ export async function fill({ url, sql, replicas }) {
       update site_state set version = version + 1;
       update board_state set version = version + 1;
       update thread_state set version = version + 1;`);
+    await sql(TRAFFIC);
 
     return {
       url,
@@ -70,6 +72,11 @@ export async function fill({ url, sql, replicas }) {
         'full thread': `/art/res/${full.no}.html`,
         'nearly full thread': `/art/res/${last.no}.html`,
         'archived thread': `/art/res/${archived.no}.html`,
+        'traffic': '/traffic',
+        'traffic of today': '/traffic?days=1',
+        'traffic of a year': '/traffic?days=365',
+        'traffic of a board': '/art/traffic.html',
+        'traffic of an empty board': '/empty/traffic.html?days=7',
         'page that does not exist': '/art/res/999999999.html',
       },
       thread: thread.no,

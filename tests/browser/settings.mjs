@@ -13,7 +13,7 @@ export const TESTS = {
     { slug: 'x', title: `Odd ${PAYLOADS[1]}`, description: `Odder ${PAYLOADS[0]} ${PAYLOADS[2]}` },
   ],
   // Few threads fill several pages.
-  environment: { TRIPTYCH_THREADS_PER_PAGE: '3' },
+  environment: { TRIPTYCH_THREADS_PER_PAGE: '3', TRIPTYCH_TRAFFIC_PAGE: 'public', TRIPTYCH_TRAFFIC_BUDGET: '2TB' },
 };
 
 export const SCREENSHOT = {

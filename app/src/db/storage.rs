@@ -1,23 +1,7 @@
 //! `storage_measure`: how much is stored, as it was last measured.
 
-use chrono::{DateTime, Utc};
-
 use super::{Error, PgConnection};
-
-/// What is stored.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Storage {
-    /// When that was measured.
-    pub measured_at: DateTime<Utc>,
-    /// How long it took.
-    pub seconds: f64,
-    /// Pictures, each with its thumbnail.
-    pub pictures: i64,
-    /// Bytes of all objects.
-    pub bytes: i64,
-    /// Bytes that they would take if every post had a copy of its own.
-    pub attached_bytes: i64,
-}
+use crate::domain::report::Storage;
 
 /// What was measured last; `None` before the first time.
 pub async fn last(connection: &mut PgConnection) -> Result<Option<Storage>, Error> {

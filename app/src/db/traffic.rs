@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Error, PgConnection};
 use crate::domain::BoardId;
+use crate::domain::report::{Gap, Period};
 use crate::domain::traffic::{Amount, Batch, Source, Tier, TrafficKind};
 
 /// Notes that a batch counts, and what was not counted before it. `false`: it has counted already, or a later run has.
@@ -129,24 +130,6 @@ pub async fn add(connection: &mut PgConnection, source: &Source, batch: &Batch) 
 /// How rows name what is about no board.
 const NO_BOARD: i16 = 0;
 
-/// By which length of time sums are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Period {
-    /// An hour.
-    Hour,
-    /// A day, from midnight UTC.
-    Day,
-}
-
-impl Period {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Hour => "hour",
-            Self::Day => "day",
-        }
-    }
-}
-
 /// Which sums.
 #[derive(Debug, Clone, Copy)]
 pub struct Range {
@@ -267,17 +250,16 @@ pub async fn first(connection: &mut PgConnection) -> Result<Option<DateTime<Utc>
     sqlx::query_scalar!("select min(start) from traffic where period = 'day'").fetch_one(connection).await
 }
 
-/// A time in which somebody did not count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// The tier.
-    pub tier: Tier,
-    /// The replica.
-    pub replica: String,
-    /// From then
-    pub since: DateTime<Utc>,
-    /// until then; `None`: it still does not.
-    pub until: Option<DateTime<Utc>>,
+/// How many of a tier count at this moment: they have been heard of for a while, so many seconds, and have not said that they end.
+pub async fn counting(connection: &mut PgConnection, tier: Tier, silent_for_seconds: f64) -> Result<i64, Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from traffic_source
+           where tier = $1 and not ended and counted_until >= now() - make_interval(secs => $2)"#,
+        tier.name(),
+        silent_for_seconds,
+    )
+    .fetch_one(connection)
+    .await
 }
 
 /// What was not counted since then, and who has not been heard of for a while, so many seconds, without having said that it

@@ -4,6 +4,7 @@ pub mod board;
 pub mod picture;
 pub mod post;
 pub mod refusal;
+pub mod report;
 pub mod submission;
 pub mod traffic;
 

@@ -156,6 +156,11 @@ pub enum Refusal {
         /// The most characters that they may have.
         most: usize,
     },
+    /// What stands in place of a number of days is not one that the traffic is told of.
+    BadDays {
+        /// The most that it can be.
+        most: u16,
+    },
     /// The password is too long.
     PasswordTooLong {
         /// The most bytes that it may have.
@@ -243,6 +248,7 @@ impl Refusal {
             Self::TextTooLong { .. } | Self::PasswordTooLong { .. } => "text_too_long",
             Self::FilterTooLong { .. } => "filter_too_long",
             Self::ControlCharacter { .. } => "control_character",
+            Self::BadDays { .. } => "bad_days",
             Self::BadThreadNumber => "bad_thread_number",
             Self::BadPostNumber => "bad_post_number",
             Self::PictureRequired => "picture_required",
@@ -300,6 +306,7 @@ impl Refusal {
             | Self::ControlCharacter { .. }
             | Self::PasswordTooLong { .. }
             | Self::FilterTooLong { .. }
+            | Self::BadDays { .. }
             | Self::BadThreadNumber
             | Self::BadPostNumber
             | Self::BadPosition

@@ -116,6 +116,15 @@ impl std::ops::AddAssign for Amount {
     }
 }
 
+impl std::iter::Sum for Amount {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::default(), |mut sum, amount| {
+            sum += amount;
+            sum
+        })
+    }
+}
+
 /// What passed, of which kind, and on which board if on one. A replica names boards by their ids, the meter beside nginx by
 /// their slugs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, NaiveTime, TimeDelta, Utc};
 
-use crate::db::storage::{self, Storage};
-use crate::db::traffic::{self, Gap, Period, Range};
+use crate::db::storage;
+use crate::db::traffic::{self, Range};
 use crate::db::{self, PgPool, boards};
 use crate::domain::BoardId;
-use crate::domain::traffic::{Amount, Batch, Source, Sum, Tier, TrafficKind};
+use crate::domain::report::{Period, Report, Storage};
+use crate::domain::traffic::{Batch, Source, Sum, Tier};
 use crate::error::AppError;
 
 /// Whoever counts says so at least once a minute; after this time without a word, counts are missing.
@@ -55,69 +56,21 @@ pub async fn forget(pool: &PgPool) -> Result<(), AppError> {
 }
 
 /// Measures what is stored, if it has been a while: the longer that takes, the more seldom.
-async fn measure_storage(pool: &PgPool, now: DateTime<Utc>) -> Result<Option<Storage>, AppError> {
+pub async fn measure_storage(pool: &PgPool, now: DateTime<Utc>) -> Result<(), AppError> {
     let measure = async {
         let mut connection = pool.acquire().await?;
-        let known = storage::last(&mut connection).await?;
         let is_fresh = |known: Storage| {
             let age = (now - known.measured_at).as_seconds_f64();
             age < LEAST_BETWEEN_MEASURES.max(known.seconds * MEASURING_SHARE)
         };
-        if known.is_some_and(is_fresh) {
-            return Ok(known);
+        if storage::last(&mut connection).await?.is_some_and(is_fresh) {
+            return Ok(());
         }
         let mut transaction = connection.begin().await?;
         storage::measure(&mut transaction).await?;
-        transaction.commit().await?;
-        storage::last(&mut connection).await
+        transaction.commit().await
     };
     Ok(db::within(MEASURING, measure).await?)
-}
-
-/// The longest time that a report looks back, in days.
-pub const MOST_DAYS: u16 = 366;
-
-/// What passed in a time, and what is stored.
-#[derive(Debug, Clone)]
-pub struct Report {
-    /// Its first moment.
-    pub from: DateTime<Utc>,
-    /// When it was made.
-    pub until: DateTime<Utc>,
-    /// By which length of time `periods` are told.
-    pub period: Period,
-    /// Each period of that time, without those in which nothing passed.
-    pub periods: BTreeMap<DateTime<Utc>, BTreeMap<TrafficKind, Amount>>,
-    /// By tier and kind.
-    pub by_tier_and_kind: Vec<(Tier, TrafficKind, Amount)>,
-    /// By board, the one with most bytes first; `None`: about no board.
-    pub by_board: Vec<(Option<BoardId>, Amount)>,
-    /// By replica; empty in the report of one board.
-    pub by_replica: Vec<(Tier, String, Amount)>,
-    /// What passed in the same time before.
-    pub before: Amount,
-    /// When somebody did not count.
-    pub gaps: Vec<Gap>,
-    /// When counting began.
-    pub first: Option<DateTime<Utc>>,
-    /// What is stored, if that was measured.
-    pub storage: Option<Storage>,
-}
-
-impl Report {
-    /// Everything together.
-    #[must_use]
-    pub fn totals(&self) -> Amount {
-        sum(self.by_tier_and_kind.iter().map(|(.., amount)| *amount))
-    }
-}
-
-/// Adds amounts up.
-pub fn sum(amounts: impl Iterator<Item = Amount>) -> Amount {
-    amounts.fold(Amount::default(), |mut sum, amount| {
-        sum += amount;
-        sum
-    })
 }
 
 /// What passed on so many days, the day of `now` being the last of them; on one board, or on all.
@@ -128,7 +81,8 @@ pub async fn report(pool: &PgPool, days: u16, board: Option<BoardId>, now: DateT
     let range = Range { period, from, until: midnight + TimeDelta::days(1), board };
     // Hours may have been forgotten; days are kept for ever.
     let before = Range { period: Period::Day, from: from - TimeDelta::days(days.into()), until: from, board };
-    let storage = measure_storage(pool, now).await?;
+    let month = midnight - TimeDelta::days(midnight.day0().into());
+    let month = Range { period: Period::Day, from: month, ..range };
     let read = async {
         let mut connection = pool.acquire().await?;
         let mut snapshot = connection.snapshot().await?;
@@ -139,7 +93,10 @@ pub async fn report(pool: &PgPool, days: u16, board: Option<BoardId>, now: DateT
         let mut by_board = traffic::by_board(&mut snapshot, range).await?;
         by_board.sort_by_key(|(board, amount)| (std::cmp::Reverse(amount.bytes_out), *board));
         let before = traffic::by_tier_and_kind(&mut snapshot, before).await?;
+        let month = traffic::by_tier_and_kind(&mut snapshot, month).await?;
+        let replicas = traffic::counting(&mut snapshot, Tier::App, SILENCE.as_secs_f64()).await?;
         Ok(Report {
+            days,
             from,
             until: now,
             period,
@@ -147,10 +104,12 @@ pub async fn report(pool: &PgPool, days: u16, board: Option<BoardId>, now: DateT
             by_tier_and_kind: traffic::by_tier_and_kind(&mut snapshot, range).await?,
             by_board,
             by_replica: if board.is_none() { traffic::by_replica(&mut snapshot, range).await? } else { Vec::new() },
-            before: sum(before.into_iter().map(|(.., amount)| amount)),
+            before: before.into_iter().map(|(.., amount)| amount).sum(),
+            month: month.into_iter().map(|(.., amount)| amount).sum(),
             gaps: traffic::gaps(&mut snapshot, from, SILENCE.as_secs_f64()).await?,
             first: traffic::first(&mut snapshot).await?,
-            storage,
+            storage: storage::last(&mut snapshot).await?,
+            replicas: u32::try_from(replicas).unwrap_or_default(),
         })
     };
     Ok(db::in_time(read).await?)

@@ -17,6 +17,7 @@ mod media;
 mod pages;
 mod status;
 pub mod sums;
+mod traffic;
 pub mod views;
 mod words;
 
@@ -56,6 +57,9 @@ fn routes(routes: &mut web::ServiceConfig) {
         .service(readable("/thumb/{id}.{extension}", media::pictures::thumbnail))
         .service(readable("/", pages::home::home))
         .service(shared("/boards.json", api::boards))
+        .service(readable("/traffic", pages::traffic::of_all))
+        .service(shared("/traffic.json", api::traffic::json_of_all))
+        .service(shared("/traffic.csv", api::traffic::csv_of_all))
         .service(of_a_board());
 }
 
@@ -72,6 +76,9 @@ fn of_a_board() -> Scope {
         .service(shared("/threads.json", api::threads))
         .service(shared("/catalog.json", api::catalog))
         .service(shared("/archive.json", api::archive))
+        .service(readable("/traffic.html", pages::traffic::of_board))
+        .service(shared("/traffic.json", api::traffic::json_of_board))
+        .service(shared("/traffic.csv", api::traffic::csv_of_board))
         .service(readable("", pages::index::moved))
         .service(readable("/index.html", pages::index::moved))
         .service(readable("/catalog", pages::catalog::moved))

@@ -1,5 +1,8 @@
 //! Pages with sample data: pretty, empty, closed, and as hostile as a visitor can make them.
 
+#[path = "traffic.rs"]
+mod traffic;
+
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 use triptych::domain::{Attachment, Board, BoardId, Missing, Picture, PictureKind, Post, PostNo, Thread, ThreadPosts};
@@ -304,7 +307,13 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
     let photo = board(3, "photo", "Photography", "What you saw and how", false);
     let locked = board(6, "kor", "한국어", "한국어로 이야기하는 곳", true);
     let bad_board = board(1, "photo", HOSTILE, HOSTILE, false);
-    let layout = Layout { site: "Triptych", boards: &boards, style: "/static/style.css", icon: "/static/icon.svg" };
+    let layout = Layout {
+        site: "Triptych",
+        boards: &boards,
+        style: "/static/style.css",
+        icon: "/static/icon.svg",
+        has_traffic: true,
+    };
     let bad_layout = Layout { site: HOSTILE, boards: &hostile_boards, ..layout };
     let (blank, bad_draft) = (Draft::default(), hostile_draft());
     let index = |layout, board, threads, page, pages, draft| {
@@ -327,7 +336,11 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
         ("home", render(&HomePage { layout, newest: &newest, totals: numbers })),
         (
             "home-empty",
-            render(&HomePage { layout: Layout { boards: &[], ..layout }, newest: &[], totals: Totals::default() }),
+            render(&HomePage {
+                layout: Layout { boards: &[], has_traffic: false, ..layout },
+                newest: &[],
+                totals: Totals::default(),
+            }),
         ),
         ("home-hostile", render(&HomePage { layout: bad_layout, newest: &bad_newest, totals: numbers })),
         ("index", index(layout, &photo, &threads, 1, 3, &blank)),
@@ -353,6 +366,7 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
         ),
     ];
     pages.extend(thread_pages(layout, &photo));
+    pages.extend(traffic::pages(layout, bad_layout, &photo, &bad_board));
     pages.extend(error_pages(layout, bad_layout, &photo, &bad_board));
     pages
 }

@@ -91,7 +91,7 @@ test('the keyboard reaches everything in order, and the focus is always seen', a
       assert.match(stops[0].what, /class="skip"/, `${name}: the first is the way past the bar`);
       const wrong = stops.filter((stop, index) => !stop.visible || !stop.inView || !stop.uncovered || (index > 0 && stop.order <= stops[index - 1].order));
       assert.deepEqual(wrong, [], name);
-      const wanted = await page.locator('a[href], button, input:not([type=hidden]), textarea, select, summary').count();
+      const wanted = await page.locator('a[href], button, input:not([type=hidden]), textarea, select, summary, [tabindex="0"]').count();
       assert.equal(stops.length, wanted, `${name}: everything that can be used is reached`);
       await page.context().close();
     }

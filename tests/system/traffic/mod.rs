@@ -2,6 +2,7 @@
 
 mod counting;
 mod handing_on;
+mod page;
 
 use std::collections::BTreeMap;
 

@@ -6,6 +6,7 @@ pub(crate) mod cors;
 mod documents;
 pub(crate) mod legacy_files;
 pub(crate) mod problem;
+pub(crate) mod traffic;
 
 use std::future::Future;
 

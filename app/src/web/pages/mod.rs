@@ -5,6 +5,7 @@ pub(crate) mod error;
 pub(crate) mod home;
 pub(crate) mod index;
 pub(crate) mod thread;
+pub(crate) mod traffic;
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse};
@@ -24,7 +25,13 @@ use crate::state::AppState;
 
 /// The frame of every page.
 fn layout<'a>(state: &'a AppState, boards: &'a Boards) -> Layout<'a> {
-    Layout { site: &state.config.title, boards: &boards.list, style: &state.assets.style, icon: &state.assets.icon }
+    Layout {
+        site: &state.config.title,
+        boards: &boards.list,
+        style: &state.assets.style,
+        icon: &state.assets.icon,
+        has_traffic: state.config.traffic.is_public,
+    }
 }
 
 /// The form on a board or in a thread, with what was typed into it.

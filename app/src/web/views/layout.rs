@@ -13,6 +13,8 @@ pub struct Layout<'a> {
     pub style: &'a str,
     /// Address of the icon: `/static/icon.<hash>.svg`.
     pub icon: &'a str,
+    /// Whether the page about the traffic can be seen.
+    pub has_traffic: bool,
 }
 
 /// What `base.html` asks of the page inside it.

@@ -18,6 +18,7 @@ pub mod notice;
 pub mod post;
 pub mod text;
 pub mod thread;
+pub mod traffic;
 
 pub use catalog::{CatalogPage, CatalogSort};
 pub use error::ErrorPage;
@@ -27,3 +28,4 @@ pub use index::IndexPage;
 pub use layout::{Layout, PageMeta};
 pub use notice::with_as_of;
 pub use thread::{NewPosts, ThreadPage};
+pub use traffic::TrafficPage;

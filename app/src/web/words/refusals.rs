@@ -78,6 +78,9 @@ pub(super) fn detail(refusal: &Refusal) -> String {
         Refusal::FilterTooLong { most } => {
             format!("The filter has more than {most} characters. Use fewer words.")
         }
+        Refusal::BadDays { most } => {
+            format!("The number of days has to be a number from 1, which is today alone, to {most}.")
+        }
         Refusal::BadThreadNumber => "The number of the thread to answer is not a number.".to_owned(),
         Refusal::BadPostNumber => "What stands in place of a post number is not a number.".to_owned(),
         Refusal::PictureRequired => "A new thread needs a picture. Choose one and post again.".to_owned(),
