@@ -119,6 +119,8 @@ pub struct Metrics {
     pub upload_memory: Gauge,
     /// Bytes of texts that are held in memory while they are posted.
     pub text_memory: Gauge,
+    traffic_sent: Gauge,
+    traffic_budget: Gauge,
     /// What passed, as of the last time that it was handed on.
     pub traffic: TrafficMetrics,
     connections: Gauge,
@@ -142,6 +144,8 @@ impl Default for Metrics {
             post_number_limit: Gauge::default(),
             upload_memory: Gauge::default(),
             text_memory: Gauge::default(),
+            traffic_sent: Gauge::default(),
+            traffic_budget: Gauge::default(),
             traffic: TrafficMetrics::default(),
             connections: Gauge::default(),
             idle_connections: Gauge::default(),
@@ -182,6 +186,16 @@ impl Default for Metrics {
         registry.register("database_connections", "Open connections to Postgres", metrics.connections.clone());
         registry.register("database_connections_idle", "Those that nobody uses", metrics.idle_connections.clone());
         metrics.traffic = TrafficMetrics::registered(&mut registry);
+        for (name, help, gauge) in [
+            (
+                "traffic_month",
+                "What all replicas and web servers have sent in this month; 0 without a budget",
+                &metrics.traffic_sent,
+            ),
+            ("traffic_budget", "What may be sent in a month; 0 without a budget", &metrics.traffic_budget),
+        ] {
+            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+        }
         metrics.registry = Arc::new(registry);
         metrics
     }
@@ -192,6 +206,12 @@ impl Metrics {
     pub fn set_post_numbers(&self, numbers: PostNumbers) {
         self.post_number.set(numbers.last);
         self.post_number_limit.set(numbers.limit);
+    }
+
+    /// Notes what was sent in this month, in bytes, and what may be.
+    pub fn set_month_of_traffic(&self, sent: u64, budget: u64) {
+        self.traffic_sent.set(i64::try_from(sent).unwrap_or(i64::MAX));
+        self.traffic_budget.set(i64::try_from(budget).unwrap_or(i64::MAX));
     }
 
     /// All of them in the OpenMetrics text format.

@@ -1,5 +1,6 @@
 //! A running replica: two listeners, a schema and a bucket that are waited for, and an orderly end.
 
+mod budget;
 mod counting;
 mod ending;
 mod forgetting;
@@ -38,6 +39,7 @@ async fn run(
     lifecycle.supervise("verification", |stopping| verification::verify(state.clone(), stopping));
     lifecycle.supervise("forgetting", |stopping| forgetting::forget(state.clone(), stopping));
     lifecycle.supervise("counting traffic", |stopping| counting::hand_on(state.clone(), stopping));
+    lifecycle.supervise("the budget of traffic", |stopping| budget::watch(state.clone(), stopping));
     let (listen, metrics_listen) = (state.config.listen, state.config.metrics_listen);
     tracing::info!(replica = state.config.replica, %listen, %metrics_listen, "serving");
 

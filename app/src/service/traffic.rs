@@ -10,7 +10,7 @@ use crate::db::traffic::{self, Range};
 use crate::db::{self, PgPool, boards};
 use crate::domain::BoardId;
 use crate::domain::report::{Period, Report, Storage};
-use crate::domain::traffic::{Batch, Source, Sum, Tier};
+use crate::domain::traffic::{Amount, Batch, Source, Sum, Tier};
 use crate::error::AppError;
 
 /// Whoever counts says so at least once a minute; after this time without a word, counts are missing.
@@ -73,6 +73,21 @@ pub async fn measure_storage(pool: &PgPool, now: DateTime<Utc>) -> Result<(), Ap
     Ok(db::within(MEASURING, measure).await?)
 }
 
+/// The first moment of the month of `now`, and the bytes that have been sent since.
+pub async fn sent_this_month(pool: &PgPool, now: DateTime<Utc>) -> Result<(DateTime<Utc>, u64), AppError> {
+    let month = month_until(now);
+    let read = async { traffic::by_tier_and_kind(&mut *pool.acquire().await?, month).await };
+    let sums = db::in_time(read).await?;
+    Ok((month.from, sums.into_iter().map(|(.., amount)| amount).sum::<Amount>().bytes_out))
+}
+
+/// The days of the month of `now` until the end of that day.
+fn month_until(now: DateTime<Utc>) -> Range {
+    let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
+    let from = midnight - TimeDelta::days(midnight.day0().into());
+    Range { period: Period::Day, from, until: midnight + TimeDelta::days(1), board: None }
+}
+
 /// What passed on so many days, the day of `now` being the last of them; on one board, or on all.
 pub async fn report(pool: &PgPool, days: u16, board: Option<BoardId>, now: DateTime<Utc>) -> Result<Report, AppError> {
     let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
@@ -81,8 +96,7 @@ pub async fn report(pool: &PgPool, days: u16, board: Option<BoardId>, now: DateT
     let range = Range { period, from, until: midnight + TimeDelta::days(1), board };
     // Hours may have been forgotten; days are kept for ever.
     let before = Range { period: Period::Day, from: from - TimeDelta::days(days.into()), until: from, board };
-    let month = midnight - TimeDelta::days(midnight.day0().into());
-    let month = Range { period: Period::Day, from: month, ..range };
+    let month = Range { board, ..month_until(now) };
     let read = async {
         let mut connection = pool.acquire().await?;
         let mut snapshot = connection.snapshot().await?;

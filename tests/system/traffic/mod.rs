@@ -1,5 +1,6 @@
 //! Traffic: every byte that a visitor sends or receives is counted once, where it passes.
 
+mod budget;
 mod counting;
 mod handing_on;
 mod page;
