@@ -65,17 +65,21 @@ pub struct TrafficRequestLabels {
 /// What passed.
 #[derive(Debug, Clone, Default)]
 pub struct TrafficMetrics {
-    bytes: Family<TrafficLabels, Counter>,
-    requests: Family<TrafficRequestLabels, Counter>,
+    traffic_bytes: Family<TrafficLabels, Counter>,
+    traffic_requests: Family<TrafficRequestLabels, Counter>,
 }
 
 impl TrafficMetrics {
     /// In a registry.
     pub fn registered(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let bytes = metrics.bytes.clone();
-        registry.register_with_unit("traffic", "What visitors sent and received", Unit::Bytes, bytes);
-        registry.register("traffic_requests", "Requests whose bytes are counted", metrics.requests.clone());
+        registry.register_with_unit(
+            "traffic",
+            "What visitors sent and received",
+            Unit::Bytes,
+            metrics.traffic_bytes.clone(),
+        );
+        registry.register("traffic_requests", "Requests whose bytes are counted", metrics.traffic_requests.clone());
         metrics
     }
 
@@ -83,11 +87,12 @@ impl TrafficMetrics {
     pub fn add(&self, tier: Tier, kind: TrafficKind, amount: Amount) {
         let (kind, tier) = (kind.name(), tier.name());
         for (direction, bytes) in [("in", amount.bytes_in), ("out", amount.bytes_out)] {
-            self.bytes.get_or_create(&TrafficLabels { direction, kind, tier }).inc_by(bytes);
+            self.traffic_bytes.get_or_create(&TrafficLabels { direction, kind, tier }).inc_by(bytes);
         }
-        for (fetched, requests) in [("false", amount.requests - amount.fetched), ("true", amount.fetched)] {
+        for (fetched, requests) in [("false", amount.requests.saturating_sub(amount.fetched)), ("true", amount.fetched)]
+        {
             if requests > 0 {
-                self.requests.get_or_create(&TrafficRequestLabels { kind, tier, fetched }).inc_by(requests);
+                self.traffic_requests.get_or_create(&TrafficRequestLabels { kind, tier, fetched }).inc_by(requests);
             }
         }
     }
@@ -186,16 +191,18 @@ impl Default for Metrics {
         registry.register("database_connections", "Open connections to Postgres", metrics.connections.clone());
         registry.register("database_connections_idle", "Those that nobody uses", metrics.idle_connections.clone());
         metrics.traffic = TrafficMetrics::registered(&mut registry);
-        for (name, help, gauge) in [
-            (
-                "traffic_month",
-                "What all replicas and web servers have sent in this month; 0 without a budget",
-                &metrics.traffic_sent,
-            ),
-            ("traffic_budget", "What may be sent in a month; 0 without a budget", &metrics.traffic_budget),
-        ] {
-            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
-        }
+        registry.register_with_unit(
+            "traffic_month",
+            "What all replicas and web servers have sent in this month; 0 without a budget",
+            Unit::Bytes,
+            metrics.traffic_sent.clone(),
+        );
+        registry.register_with_unit(
+            "traffic_budget",
+            "What may be sent in a month; 0 without a budget",
+            Unit::Bytes,
+            metrics.traffic_budget.clone(),
+        );
         metrics.registry = Arc::new(registry);
         metrics
     }
