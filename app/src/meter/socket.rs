@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{RecvFlags, recv};
 
 use super::line::parse;
 use super::metrics::Metrics;
@@ -18,6 +19,9 @@ use crate::traffic::Meter;
 const WAITING_BYTES: usize = 4 << 20;
 /// After so long without a line the reader looks whether it is to end.
 const PAUSE: Duration = Duration::from_millis(200);
+/// While lines come they are left to gather for so long: to be woken for each of them costs nginx more than to send it. Even where
+/// the kernel gives no more than its usual 208 KiB, it has room for the lines of a hundred thousand requests a second.
+const GATHERING: Duration = Duration::from_millis(5);
 
 /// Opens the socket.
 pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
@@ -49,12 +53,19 @@ pub(super) fn read(socket: UdpSocket, meter: Meter<String>, metrics: Arc<Metrics
     let told = Arc::clone(&ends);
     let thread = std::thread::spawn(move || {
         let mut buffer = [0; 2048];
+        let count = |datagram: Option<&[u8]>| match datagram.and_then(parse) {
+            Some(line) => meter.add(line.kind, line.board.map(str::to_owned), line.amount),
+            None => metrics.malformed(),
+        };
         loop {
             match socket.recv(&mut buffer) {
-                Ok(length) => match buffer.get(..length).and_then(parse) {
-                    Some(line) => meter.add(line.kind, line.board.map(str::to_owned), line.amount),
-                    None => metrics.malformed(),
-                },
+                Ok(length) => {
+                    count(buffer.get(..length));
+                    while let Ok((length, _)) = recv(&socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                        count(buffer.get(..length));
+                    }
+                    std::thread::sleep(GATHERING);
+                }
                 // Nothing came for a while.
                 Err(_) if told.load(Ordering::Relaxed) => return,
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
