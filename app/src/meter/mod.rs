@@ -103,6 +103,10 @@ impl State {
                     tracing::error!(reason, "sums were refused, and will never count");
                     self.ledger.handed_on();
                     self.ledger.lose(since, now);
+                    // That there is a gap would be refused for the same reason, again and again: not before the next time.
+                    if !ends {
+                        return;
+                    }
                 }
                 Outcome::NotNow(reason) => {
                     if self.complained.is_none() {
