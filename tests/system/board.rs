@@ -282,6 +282,27 @@ pub(crate) async fn in_time<T>(what: &str, work: impl Future<Output = Result<T>>
     tokio::time::timeout(LIMIT, work).await.with_context(|| format!("this takes longer than {LIMIT:?}: {what}"))?
 }
 
+/// The media type of [`raw_form`].
+pub(crate) const RAW_FORM: &str = "multipart/form-data; boundary=----triptych-test-boundary";
+
+/// A post with one picture, as the bytes of a form.
+pub(crate) fn raw_form(fields: &[(&str, &str)], picture: &[u8]) -> Vec<u8> {
+    const BOUNDARY: &str = "----triptych-test-boundary";
+    let mut body = Vec::new();
+    for (name, value) in fields {
+        let part = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        body.extend(part.as_bytes());
+    }
+    let file = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"upfile\"; filename=\"slow.jpg\"\r\n\
+         Content-Type: image/jpeg\r\n\r\n"
+    );
+    body.extend(file.as_bytes());
+    body.extend(picture);
+    body.extend(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
+    body
+}
+
 /// An upload of which a test sends as much as it likes, when it likes.
 pub(crate) struct RawPost {
     stream: TcpStream,
@@ -292,22 +313,10 @@ pub(crate) struct RawPost {
 impl RawPost {
     /// Connects to a replica and sends the head of a post with a comment and one picture; no byte of the body yet.
     pub(crate) async fn open(replica: &Replica, slug: &str, fields: &[(&str, &str)], picture: &[u8]) -> Result<Self> {
-        const BOUNDARY: &str = "----triptych-test-boundary";
-        let mut body = Vec::new();
-        for (name, value) in fields {
-            let part = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-            body.extend(part.as_bytes());
-        }
-        let file = format!(
-            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"upfile\"; filename=\"slow.jpg\"\r\n\
-             Content-Type: image/jpeg\r\n\r\n"
-        );
-        body.extend(file.as_bytes());
-        body.extend(picture);
-        body.extend(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
+        let body = raw_form(fields, picture);
         let head = format!(
             "POST /{slug}/post HTTP/1.1\r\nHost: {}\r\nAccept: {JSON}\r\n\
-             Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {}\r\n\r\n",
+             Content-Type: {RAW_FORM}\r\nContent-Length: {}\r\n\r\n",
             replica.address(),
             body.len()
         );

@@ -13,7 +13,7 @@ mod replicas;
 mod socket;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::Utc;
@@ -27,7 +27,7 @@ use metrics::Metrics;
 use replicas::{Outcome, Replicas};
 
 /// How long the last sums may take to be handed on.
-const ENDING: std::time::Duration = std::time::Duration::from_secs(5);
+const ENDING: Duration = Duration::from_secs(5);
 
 /// Counts until SIGTERM or SIGINT, then hands on what is left.
 pub async fn run(config: MeterConfig) -> anyhow::Result<()> {
@@ -38,8 +38,7 @@ pub async fn run(config: MeterConfig) -> anyhow::Result<()> {
         .with_context(|| format!("TRIPTYCH_METER_LISTEN: cannot listen on {}", config.listen))?;
     let drops = socket::Drops::of(&socket)?;
     let replicas = Replicas::new(&config)?;
-    let serving = metrics::serve(config.metrics_listen, Arc::clone(&metrics))?;
-    let counting = tokio::spawn(serving);
+    let serving = tokio::spawn(metrics::serve(config.metrics_listen, Arc::clone(&metrics))?);
     let reading = socket::read(socket, meter.clone(), Arc::clone(&metrics));
     let mut state = State {
         ledger: Ledger::new(Tier::Web, config.replica.clone(), Utc::now()),
@@ -47,7 +46,7 @@ pub async fn run(config: MeterConfig) -> anyhow::Result<()> {
         metrics,
         drops,
         replicas,
-        complained: None,
+        complained: false,
     };
     tracing::info!(replica = config.replica, listen = %config.listen, metrics_listen = %config.metrics_listen, "counting");
 
@@ -66,7 +65,7 @@ pub async fn run(config: MeterConfig) -> anyhow::Result<()> {
     if timeout(ENDING, state.hand_on(true)).await.is_err() {
         tracing::warn!("given up: no replica took the last sums in time");
     }
-    counting.abort();
+    serving.abort();
     tracing::info!("stopped");
     Ok(())
 }
@@ -77,8 +76,8 @@ struct State {
     metrics: Arc<Metrics>,
     drops: socket::Drops,
     replicas: Replicas,
-    /// When it was last said that no replica takes the sums.
-    complained: Option<Instant>,
+    /// It was said that no replica takes the sums, and none has since.
+    complained: bool,
 }
 
 impl State {
@@ -97,7 +96,7 @@ impl State {
             match self.replicas.hand_on(self.ledger.source(), &batch).await {
                 Outcome::Counted => {
                     self.ledger.handed_on();
-                    self.complained = None;
+                    self.complained = false;
                 }
                 Outcome::Refused(reason) => {
                     tracing::error!(reason, "sums were refused, and will never count");
@@ -109,9 +108,8 @@ impl State {
                     }
                 }
                 Outcome::NotNow(reason) => {
-                    if self.complained.is_none() {
+                    if !std::mem::replace(&mut self.complained, true) {
                         tracing::warn!(reason, "no replica takes the sums; they are added up in memory until one does");
-                        self.complained = Some(Instant::now());
                     }
                     return;
                 }

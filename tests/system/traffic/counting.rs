@@ -6,9 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use triptych_tests::{Form, Stack, Visitor, Wire, pictures, wire::WireAnswer};
 
 use super::{Counted, in_database};
-use crate::board::Board;
-
-const BOUNDARY: &str = "----triptych-test-boundary";
+use crate::board::{Board, RAW_FORM, raw_form};
 
 /// A visitor who keeps a ledger of its own.
 struct Ledger {
@@ -40,30 +38,12 @@ impl Ledger {
     }
 }
 
-/// A post as the bytes of a form.
-fn form(fields: &[(&str, &str)], picture: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for (name, value) in fields {
-        let part = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-        body.extend(part.as_bytes());
-    }
-    let file = format!(
-        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"upfile\"; filename=\"a.jpg\"\r\n\
-         Content-Type: image/jpeg\r\n\r\n"
-    );
-    body.extend(file.as_bytes());
-    body.extend(picture);
-    body.extend(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
-    body
-}
-
 /// Everything that a visitor can ask for, each thing at least once. Answers the addresses of a picture, its thumbnail and the style
 /// sheet.
 async fn visit(ledger: &mut Ledger, seed: u64) -> Result<[String; 3]> {
     let picture = pictures::jpeg(seed, 640, 480)?.bytes;
-    let body = form(&[("com", "counted")], &picture);
-    let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
-    let posted = ledger.wire.post("/b/post", &content_type, &body).await?;
+    let body = raw_form(&[("com", "counted")], &picture);
+    let posted = ledger.wire.post("/b/post", RAW_FORM, &body).await?;
     ensure!(posted.status == 201, "the post is answered with {}", posted.head);
     ledger.note("upload", "b")?;
     let posted: serde_json::Value = serde_json::from_slice(&posted.body)?;
@@ -88,7 +68,7 @@ async fn visit(ledger: &mut Ledger, seed: u64) -> Result<[String; 3]> {
     ledger.status(("refused", "b"), "/b/res/2000000000.html", 404).await?;
     ledger.status(("refused", ""), "/none/", 404).await?;
     ledger.status(("refused", ""), "/nothing/at/all", 404).await?;
-    let broken = ledger.wire.post("/b/post", &content_type, &form(&[], b"no picture")).await?;
+    let broken = ledger.wire.post("/b/post", RAW_FORM, &raw_form(&[], b"no picture")).await?;
     ensure!((400..500).contains(&broken.status), "{}", broken.head);
     ledger.note("refused", "b")?;
     let text = String::from_utf8(page.body)?;
@@ -246,10 +226,9 @@ async fn what_breaks_off_counts_as_far_as_it_came() -> Result<()> {
 
     // An upload of which only a part comes.
     let mut upload = Wire::connect(&replica.address()).await?;
-    let body = form(&[("com", "never whole")], &vec![7; 200_000]);
+    let body = raw_form(&[("com", "never whole")], &vec![7; 200_000]);
     let length = body.len().to_string();
-    let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
-    let headers = [("content-type", content_type.as_str()), ("content-length", length.as_str())];
+    let headers = [("content-type", RAW_FORM), ("content-length", length.as_str())];
     upload.begin("POST", "/b/post", &headers).await?;
     upload.send(body.get(..100_000).context("half of it")?).await?;
     let (sent, _) = upload.leave().await?;
