@@ -17,11 +17,10 @@ use crate::{
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
-/// A meter. It keeps its ports and its log over restarts.
+/// A meter. It keeps its port and its log over restarts.
 #[derive(Debug)]
 pub struct Meter {
     program: Program,
-    port: u16,
     metrics_port: u16,
 }
 
@@ -34,17 +33,19 @@ impl Deref for Meter {
 }
 
 impl Meter {
-    /// A meter that does not run yet, of an nginx with this name. It hands on to one of `replicas`, the URLs of their metrics.
+    /// A meter that does not run yet, of an nginx with this name that writes `lines`. It hands on to one of `replicas`, the URLs of
+    /// their private ports.
     pub fn new(
         name: &str,
         binary: &Path,
         environment: &Environment,
+        lines: &Path,
         replicas: &[String],
         directory: &Path,
     ) -> Result<Self> {
-        let (port, metrics_port) = (ports::free()?, ports::free()?);
+        let metrics_port = ports::free()?;
         let own = [
-            ("TRIPTYCH_METER_LISTEN", format!("127.0.0.1:{port}")),
+            ("TRIPTYCH_METER_LINES", lines.display().to_string()),
             ("TRIPTYCH_METER_METRICS_LISTEN", format!("127.0.0.1:{metrics_port}")),
             ("TRIPTYCH_METER_REPLICAS", replicas.join(",")),
             ("TRIPTYCH_REPLICA", name.to_owned()),
@@ -55,7 +56,7 @@ impl Meter {
         });
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
         let environment = own.chain(given.cloned()).collect();
-        Ok(Self { program: Program::new(name, binary, "meter", environment, directory)?, port, metrics_port })
+        Ok(Self { program: Program::new(name, binary, "meter", environment, directory)?, metrics_port })
     }
 
     /// Waits until lines that come are read.
@@ -69,12 +70,6 @@ impl Meter {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(())
-    }
-
-    /// Where lines of nginx come in, as `address:port`.
-    #[must_use]
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
     }
 
     /// The URL of its metrics.

@@ -51,8 +51,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How many bodies one address may be sending at a time.
     pub bodies_per_address: u16,
-    /// Where the meter listens, as `address:port`; without one nobody counts.
-    pub meter: Option<String>,
+    /// Whether lines are written for the meter.
+    pub counted: bool,
     /// How long a worker that is to end waits for its requests, event streams among them, in whole seconds.
     pub shutdown_timeout: Duration,
 }
@@ -68,7 +68,7 @@ impl Settings {
             picture_validity: Duration::from_secs(30),
             body_timeout: Duration::from_secs(15),
             bodies_per_address: 100,
-            meter: None,
+            counted: false,
             shutdown_timeout: Duration::from_secs(30),
         }
     }
@@ -103,6 +103,7 @@ impl Nginx {
             fs::remove_dir_all(&state).with_context(|| format!("cannot remove {}", state.display()))?;
         }
         nginx.account.create_directory(&state)?;
+        nginx.account.create_directory(&nginx.path("traffic"))?;
         for name in ["extra", "errors/nginx-error", "assets"] {
             fs::create_dir_all(nginx.path(name)).with_context(|| format!("cannot create {name} for nginx"))?;
         }
@@ -113,6 +114,10 @@ impl Nginx {
             nginx.write(name, "")?;
             nginx.account.give(&nginx.path(name))?;
         }
+        // Not emptied: what the meter has not read is still to be counted.
+        let lines = nginx.lines();
+        fs::File::options().append(true).create(true).open(&lines).context("the file for the meter")?;
+        nginx.account.give(&lines)?;
         Ok(nginx)
     }
 
@@ -155,10 +160,16 @@ impl Nginx {
         self.read_anew().await
     }
 
-    /// Says who counts, or that nobody does, in the same way.
-    pub async fn count(&self, meter: Option<String>) -> Result<()> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner).meter = meter;
+    /// Begins to write lines for the meter, or stops, in the same way.
+    pub async fn count(&self, counted: bool) -> Result<()> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).counted = counted;
         self.read_anew().await
+    }
+
+    /// Where lines for the meter are written.
+    #[must_use]
+    pub fn lines(&self) -> PathBuf {
+        self.path("traffic/lines")
     }
 
     async fn read_anew(&self) -> Result<()> {
@@ -206,10 +217,9 @@ impl Nginx {
         let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let extra = if self.version().await? >= KEEPALIVE_MIN_TIMEOUT { "keepalive_min_timeout 30s;\n" } else { "" };
         self.write("extra/newer.conf", extra)?;
-        let lines = settings.meter.as_ref().map(|address| {
-            format!("access_log syslog:server={address},nohostname,tag=triptych traffic if=$counted_here;\n")
-        });
-        self.write("extra/traffic.conf", &lines.unwrap_or_default())?;
+        let lines = self.lines().display().to_string();
+        let lines = format!("access_log \"{lines}\" traffic buffer=64k flush=1s if=$counted_here;\n");
+        self.write("extra/traffic.conf", if settings.counted { &lines } else { "" })?;
         self.write("nginx.conf", &self.fill_in(&settings)?)?;
         let check = self.launch(&["-t"]).run().await;
         check.context("nginx does not accept its configuration")?;

@@ -234,11 +234,12 @@ impl Builder {
         };
         let addresses = replicas.iter().map(Replica::address).collect();
         let mut settings = nginx::Settings::new(listen, addresses, MAX_UPLOAD + HEADROOM);
-        let private = replicas.iter().map(Replica::metrics_url).map(|url| url.replace("/metrics", ""));
-        let meter = Meter::new("web-1", &binary, &environment, &private.collect::<Vec<_>>(), &directory)?;
-        settings.meter = Some(meter.address());
+        settings.counted = true;
         settings.picture_validity = self.picture_validity.unwrap_or(settings.picture_validity);
         let nginx = Nginx::new(&directory.join("nginx"), settings)?;
+        let private: Vec<_> =
+            replicas.iter().map(Replica::metrics_url).map(|url| url.replace("/metrics", "")).collect();
+        let meter = Meter::new("web-1", &binary, &environment, &nginx.lines(), &private, &directory)?;
         let assets = nginx.static_directory();
         let assets = assets.to_str().context("the data directory's name is not text")?;
         replica::run(&binary, &["assets", assets], &environment).await?;

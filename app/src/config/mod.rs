@@ -7,6 +7,7 @@ mod reader;
 pub mod variables;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -109,8 +110,8 @@ pub struct CollectConfig {
 pub struct MeterConfig {
     /// What is logged, and how.
     pub log: LogConfig,
-    /// Where lines of nginx come in.
-    pub listen: SocketAddr,
+    /// The file that nginx writes lines to.
+    pub lines: PathBuf,
     /// Where metrics are served.
     pub metrics_listen: SocketAddr,
     /// The name of the nginx that is counted.
@@ -309,7 +310,7 @@ impl MeterConfig {
 
     fn collect(reader: &mut VariableReader<'_>) -> Option<Self> {
         let log = log(reader);
-        let listen = reader.parse("TRIPTYCH_METER_LISTEN");
+        let lines = reader.parse("TRIPTYCH_METER_LINES");
         let metrics_listen = reader.parse("TRIPTYCH_METER_METRICS_LISTEN");
         let replica = reader.text("TRIPTYCH_REPLICA");
         let replicas = reader.list("TRIPTYCH_METER_REPLICAS");
@@ -319,7 +320,7 @@ impl MeterConfig {
         let secret = secret(reader);
         Some(Self {
             log: log?,
-            listen: listen?,
+            lines: lines?,
             metrics_listen: metrics_listen?,
             replica: replica?,
             replicas: replicas?,

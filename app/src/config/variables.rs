@@ -229,7 +229,12 @@ pub const VARIABLES: &[Variable] = &[
         &[Serve],
         "How long it may take from SIGTERM to the end, TRIPTYCH_DRAIN_DELAY included: what has not finished by then is given up. 2s longer than the drain delay at the least",
     ),
-    plain("TRIPTYCH_METER_LISTEN", Some("127.0.0.1:5140"), &[Meter], "Where lines of nginx come in, over UDP"),
+    plain(
+        "TRIPTYCH_METER_LINES",
+        Some("/var/lib/triptych/traffic/lines"),
+        &[Meter],
+        "The file that nginx writes lines to; on a file system that can free a part of a file, such as tmpfs, ext4 or xfs",
+    ),
     plain("TRIPTYCH_METER_METRICS_LISTEN", Some("0.0.0.0:9113"), &[Meter], "Where /metrics of the meter is served"),
     plain(
         "TRIPTYCH_METER_REPLICAS",

@@ -16,7 +16,7 @@ use crate::metrics::{OPENMETRICS, TrafficMetrics};
 #[derive(Debug)]
 pub(super) struct Metrics {
     traffic: TrafficMetrics,
-    lost: Counter,
+    full: Counter,
     malformed: Counter,
     registry: Registry,
 }
@@ -24,10 +24,10 @@ pub(super) struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("triptych");
-        let (lost, malformed) = (Counter::default(), Counter::default());
-        registry.register("meter_lines_lost", "Lines of nginx that came faster than they were read", lost.clone());
+        let (full, malformed) = (Counter::default(), Counter::default());
+        registry.register("meter_full", "Times that no room was left for lines of nginx", full.clone());
         registry.register("meter_lines_malformed", "Lines that cannot be read", malformed.clone());
-        Self { traffic: TrafficMetrics::registered(&mut registry), lost, malformed, registry }
+        Self { traffic: TrafficMetrics::registered(&mut registry), full, malformed, registry }
     }
 }
 
@@ -38,8 +38,8 @@ impl Metrics {
         }
     }
 
-    pub(super) fn lost(&self, lines: u64) {
-        self.lost.inc_by(lines);
+    pub(super) fn full(&self) {
+        self.full.inc();
     }
 
     pub(super) fn malformed(&self) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SubsecRound as _, Timelike as _, Utc};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::BoardId;
@@ -12,7 +13,7 @@ use crate::domain::traffic::{Batch, Source, Sum, Tier};
 const SILENT_ROUNDS: u32 = 6;
 
 /// Makes batches of sums.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Ledger<B = BoardId> {
     source: Source,
     number: i64,
@@ -71,8 +72,12 @@ impl<B: Clone + PartialEq> Ledger<B> {
     }
 
     /// The batch to hand on now: the one of which nobody knows whether it has counted, or a new one, if there is something to
-    /// say. `ends`: nothing will be counted after this.
+    /// say. `ends`: nothing will be counted after this. If something is all the same, that is another run.
     pub fn next(&mut self, ends: bool) -> Option<Batch<B>> {
+        if self.ended && !ends && self.on_its_way.is_none() {
+            (self.source.run, self.source.since) = (Uuid::now_v7(), self.until);
+            (self.number, self.ended) = (0, false);
+        }
         let has_news = !self.waiting.is_empty() || self.lost.is_some() || self.silent_rounds >= SILENT_ROUNDS;
         if self.on_its_way.is_none() && !self.ended && (ends || has_news) {
             self.number += 1;
@@ -109,12 +114,12 @@ mod tests {
         Ledger::new(Tier::App, "a".to_owned(), at(time))
     }
 
-    fn pages(requests: u64) -> Vec<Sum> {
+    fn pages<B>(requests: u64) -> Vec<Sum<B>> {
         let amount = Amount { requests, ..Amount::default() };
         vec![Sum { kind: TrafficKind::Page, board: None, amount }]
     }
 
-    fn requests(batch: &Batch) -> Vec<(String, u64)> {
+    fn requests<B>(batch: &Batch<B>) -> Vec<(String, u64)> {
         batch.sums.iter().map(|(hour, sum)| (hour.format("%H:%M").to_string(), sum.amount.requests)).collect()
     }
 
@@ -169,5 +174,22 @@ mod tests {
         assert!(last.last && last.sums.len() == 1);
         ledger.handed_on();
         assert_eq!(ledger.next(true), None);
+    }
+
+    #[test]
+    fn whoever_goes_on_after_an_end_hands_that_on_first_and_then_begins_another_run() {
+        let mut ledger = Ledger::<String>::new(Tier::Web, "a".to_owned(), at("2026-11-27T10:00:00Z"));
+        ledger.add(pages(1), at("2026-11-27T10:00:10Z"));
+        let last = ledger.next(true).unwrap();
+        let kept = serde_json::to_string(&ledger).unwrap();
+        let mut ledger: Ledger<String> = serde_json::from_str(&kept).unwrap();
+        let run = ledger.source().run;
+        ledger.add(pages(2), at("2026-11-27T10:00:20Z"));
+        assert_eq!(ledger.next(false), Some(last), "nobody knows whether it has counted");
+        assert_eq!(ledger.source().run, run);
+        ledger.handed_on();
+        let next = ledger.next(false).unwrap();
+        assert_eq!((next.number, next.last, requests(&next)), (1, false, vec![("10:00".to_owned(), 2)]));
+        assert!(ledger.source().run > run);
     }
 }

@@ -57,7 +57,7 @@ pub async fn run(stack: &Stack) -> Result<Vec<Row>> {
 }
 
 async fn measure(stack: &Stack, wrk: &Wrk, url: &str, with_meter: bool) -> Result<Seen> {
-    stack.nginx.count(with_meter.then(|| stack.meter.address())).await?;
+    stack.nginx.count(with_meter).await?;
     // Into the cache.
     Visitor::new(&stack.url())?.get(url.trim_start_matches(&stack.url())).await?;
     wrk.run(url, ("Accept", "*/*"), ROUND).await

@@ -1,6 +1,6 @@
 //! What is counted is what went over the wire, to the byte.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use triptych_tests::{Form, Stack, Visitor, Wire, pictures, wire::WireAnswer};
@@ -158,6 +158,8 @@ async fn behind_nginx_every_byte_of_a_visitor_counts_once_where_it_passes() -> R
     errors.status(("refused", ""), "/b/", 503).await?;
     board.replica(0)?.start()?;
     board.replica(0)?.wait_ready().await?;
+    // Its workers write what they still hold.
+    board.nginx.stop(Duration::from_secs(5)).await?;
     board.meter.terminate().await?;
 
     let mut counted = in_database(&board, "app", "day").await?;

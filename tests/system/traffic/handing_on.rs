@@ -8,7 +8,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
-use triptych_tests::{Stack, Visitor};
+use triptych_tests::{Replica, Stack, Visitor};
 
 use super::in_database;
 use crate::board::{Board, wait_until};
@@ -75,48 +75,75 @@ async fn of_web(board: &Board) -> Result<i64> {
     Ok(in_database(board, "web", "hour").await?.values().map(|counted| counted.requests).sum())
 }
 
+/// Asks for five files that are not there, which nginx answers.
+async fn ask_for_nothing(visitor: &Visitor) -> Result<()> {
+    for _ in 0..5 {
+        visitor.get("/media/none").await?.expect(StatusCode::NOT_FOUND)?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
-async fn a_meter_that_is_away_costs_counts_and_no_answer_and_the_gap_is_told() -> Result<()> {
+async fn a_meter_that_is_killed_or_frozen_costs_no_count_and_no_answer() -> Result<()> {
     let board = Board::with(Stack::builder().replicas(1).env("TRIPTYCH_DRAIN_DELAY", "0s")).await?;
     let visitor = Visitor::new(&board.url())?;
-    let ask = async || -> Result<()> {
-        // What nginx says itself about a file that is not there.
-        for _ in 0..5 {
-            visitor.get("/media/none").await?.expect(StatusCode::NOT_FOUND)?;
-        }
-        Ok(())
-    };
-    ask().await?;
-    wait_until("the first five count", || async { Ok(of_web(&board).await? == 5) }).await?;
+    let mut asked = 0;
+    // Before it has read them, and while it is away.
+    for _ in 0..3 {
+        ask_for_nothing(&visitor).await?;
+        board.meter.kill()?;
+        ask_for_nothing(&visitor).await?;
+        board.meter.start()?;
+        board.meter.wait_ready().await?;
+        asked += 10;
+    }
+    wait_until("all of them count", || async { Ok(of_web(&board).await? == asked) }).await?;
+
+    // After it has handed them on.
     board.meter.kill()?;
-    ask().await?;
     board.meter.start()?;
     board.meter.wait_ready().await?;
-    // Each worker of nginx hears with its next line only that its last one came to nobody.
-    ask().await?;
-    ask().await?;
-    wait_until("lines are read again", || async { Ok(of_web(&board).await? > 5) }).await?;
-    tokio::time::sleep(Duration::from_secs(11)).await;
-    let counted = of_web(&board).await?;
-    ensure!((5 + 10 - 8..=5 + 10).contains(&counted), "{counted} count");
-    let gap = "select count(*) from traffic_gap where tier = 'web' and replica = 'web-1' and since < until";
-    assert_eq!(board.count(gap).await?, 1, "gaps");
-
-    // One that is frozen reads afterwards what waits for it.
     board.meter.pause()?;
-    ask().await?;
+    ask_for_nothing(&visitor).await?;
     board.meter.resume()?;
-    wait_until("those of the frozen time count", || async { Ok(of_web(&board).await? == counted + 5) }).await?;
+    asked += 5;
+    wait_until("those of the frozen time count", || async { Ok(of_web(&board).await? == asked) }).await?;
 
-    // Without a replica they wait in memory.
+    // Those that no replica takes wait, whatever becomes of the meter: killed when it has read them, ended in good order.
     board.replica(0)?.terminate().await?;
-    let refused = visitor.get("/b/").await?;
-    refused.expect(StatusCode::SERVICE_UNAVAILABLE)?;
+    visitor.get("/b/").await?.expect(StatusCode::SERVICE_UNAVAILABLE)?;
+    wait_until("it has read the line", || async { Ok(board.meter.log().contains("no replica takes the sums")) })
+        .await?;
+    board.meter.kill()?;
+    board.meter.start()?;
+    board.meter.wait_ready().await?;
+    visitor.get("/b/").await?.expect(StatusCode::SERVICE_UNAVAILABLE)?;
+    board.meter.terminate().await?;
     board.replica(0)?.start()?;
     board.replica(0)?.wait_ready().await?;
+    assert_eq!(of_web(&board).await?, asked, "nobody took the last two yet");
+    board.meter.start()?;
+    wait_until("the last two count", || async { Ok(of_web(&board).await? == asked + 2) }).await?;
+    board.nginx.stop(Duration::from_secs(5)).await?;
     board.meter.terminate().await?;
-    assert_eq!(of_web(&board).await?, counted + 6, "each of them counts once");
-    assert_eq!(board.count(gap).await?, 1, "gaps");
+    assert_eq!(of_web(&board).await?, asked + 2, "each of them counts once");
+    assert_eq!(board.count("select count(*) from traffic_gap").await?, 0, "nothing is missing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_answer_waits_for_room_for_lines() -> Result<()> {
+    let board = Board::with(Stack::builder().replicas(1).env("TRIPTYCH_DRAIN_DELAY", "0s")).await?;
+    let lines = board.nginx.lines();
+    std::fs::remove_file(&lines).context("the lines")?;
+    std::os::unix::fs::symlink("/dev/full", &lines).context("a file without room")?;
+    board.nginx.reload(board.replicas().iter().map(Replica::address).collect()).await?;
+    let visitor = Visitor::new(&board.url())?;
+    let told = || async { Ok(board.nginx.error_log().contains("No space left on device")) };
+    ask_for_nothing(&visitor).await?;
+    wait_until("nginx finds no room", told).await?;
+    ask_for_nothing(&visitor).await?;
+    visitor.get("/b/").await?.expect(StatusCode::OK)?;
     Ok(())
 }
 
