@@ -83,9 +83,8 @@ func TestBrokenObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	monitored := append(slices.Clone(board), tcp("prometheus", "app", 9090), tcp("controller", "app", 9090), tcp("dns", "app", 9090),
-		tcp("metrics-server", "app", 9090), tcp("stranger", "app", 9090), tcp("neighbour", "app", 9090), tcp("database", "app", 9090),
-		tcp("gateway", "app", 9090), tcp("reader", "app", 9090), tcp("openshift dns", "app", 9090))
+	everywhere := []string{"prometheus", "controller", "dns", "metrics-server", "stranger", "neighbour", "database", "gateway", "reader", "openshift dns"}
+	monitored := slices.Concat(board, to("app", 9090, everywhere...), to("web", 9113, everywhere...))
 	checks := map[string]func([]object) []string{
 		"pod security": checkPodSecurity,
 		"pods":         checkPods,
@@ -272,8 +271,8 @@ func TestBrokenObjects(t *testing.T) {
 		{"targets", "Service/board-triptych-page, which is not rendered", func(t *testing.T, o []object) {
 			must[*networkingv1.Ingress](t, o, "Ingress", full).Spec.Rules[0].HTTP.Paths[0].Backend.Service.Name = full + "-page"
 		}},
-		{"targets", "a port that Service/board-triptych-app does not have", func(t *testing.T, o []object) {
-			service(t, o, "app").Spec.Ports[0].Name = "page"
+		{"targets", "a port that Service/board-triptych-web does not have", func(t *testing.T, o []object) {
+			service(t, o, "web").Spec.Ports[0].Name = "page"
 		}},
 		{"targets", `port metrics is found in []`, func(t *testing.T, o []object) {
 			must[*monitoringv1.ServiceMonitor](t, o, "ServiceMonitor", full+"-app").Spec.Selector.MatchLabels[label+"component"] = "metrics"
@@ -339,8 +338,8 @@ func TestBrokenObjects(t *testing.T) {
 		}},
 
 		{"reloads", "app: 10 s of preStop sleep, and web lives on for 10 s", func(t *testing.T, o []object) { one(t, o).Lifecycle.PreStop.Sleep.Seconds = 10 }},
-		{"reloads", "web: 15 s of preStop sleep, and web lives on for 15 s", func(t *testing.T, o []object) {
-			must[*corev1.ConfigMap](t, o, "ConfigMap", full+"-web").Data["newer.conf"] = "keepalive_min_timeout 15s;"
+		{"reloads", "web: 90 s of preStop sleep, and web lives on for 90 s", func(t *testing.T, o []object) {
+			must[*corev1.ConfigMap](t, o, "ConfigMap", full+"-web").Data["newer.conf"] = "keepalive_min_timeout 90s;"
 		}},
 		{"reloads", "web has no keepalive_min_timeout", func(t *testing.T, o []object) {
 			must[*corev1.ConfigMap](t, o, "ConfigMap", full+"-web").Data["newer.conf"] = "# keepalive_min_timeout 10s;"

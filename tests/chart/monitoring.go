@@ -20,10 +20,22 @@ type series map[string][]string
 // Labels that Prometheus puts on everything that it reads from a pod behind a Service.
 var ofTarget = []string{"namespace", "service", "pod", "endpoint", "container", "instance", "job"}
 
-// ofProgram reads from the program's source what it counts and measures. What is registered there under a name gets
-// the suffixes that OpenMetrics has for its type.
+// ofProgram reads from the sources of the replicas and of the meter what they count and measure.
 func ofProgram() (series, error) {
-	content, err := os.ReadFile(root + "/app/src/metrics.rs")
+	all := series{"up": nil}
+	for _, file := range []string{"metrics.rs", "meter/metrics.rs"} {
+		found, err := ofSource(file)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, found)
+	}
+	return all, nil
+}
+
+// ofSource reads one of them. What is registered there under a name gets the suffixes that OpenMetrics has for its type.
+func ofSource(file string) (series, error) {
+	content, err := os.ReadFile(root + "/app/src/" + file)
 	if err != nil {
 		return nil, err
 	}
@@ -44,14 +56,14 @@ func ofProgram() (series, error) {
 	for _, found := range group(`(?m)^\s*(?:pub )?(\w+): (?:Family<(\w+), )?(Counter|Gauge|Histogram)\b.*,$`) {
 		families[found[1]] = family{found[3], labels[found[2]]}
 	}
-	all := series{"up": nil}
+	all := series{}
 	prefix := group(`Registry::with_prefix\("(\w+)"\)`)
 	if len(prefix) != 1 {
-		return nil, fmt.Errorf("metrics.rs has no prefix")
+		return nil, fmt.Errorf("%s has no prefix", file)
 	}
-	registered := group(`(?s)\.register(?:_with_unit)?\(\s*"(\w+)",\s*"[^"]*",\s*(?:Unit::(\w+),\s*)?metrics\.(\w+)\.clone\(\),?\s*\)`)
+	registered := group(`(?s)\.register(?:_with_unit)?\(\s*"(\w+)",\s*"[^"]*",\s*(?:Unit::(\w+),\s*)?(?:metrics\.)?(\w+)\.clone\(\),?\s*\)`)
 	if count := strings.Count(source, ".register"); count == 0 || count != len(registered) {
-		return nil, fmt.Errorf("metrics.rs registers %d families, and %d were understood", count, len(registered))
+		return nil, fmt.Errorf("%s registers %d families, and %d were understood", file, count, len(registered))
 	}
 	for _, found := range registered {
 		name := prefix[0][1] + "_" + found[1]
@@ -61,7 +73,7 @@ func ofProgram() (series, error) {
 		of, known := families[found[3]]
 		switch {
 		case !known:
-			return nil, fmt.Errorf("metrics.rs: what is %s?", found[3])
+			return nil, fmt.Errorf("%s: what is %s?", file, found[3])
 		case of.kind == "Counter":
 			all[name+"_total"] = of.labels
 		case of.kind == "Histogram":

@@ -19,7 +19,7 @@ func TestSeriesOfTheProgram(t *testing.T) {
 		"triptych_http_requests_total", "triptych_http_request_duration_seconds_bucket", "triptych_http_request_duration_seconds_sum",
 		"triptych_http_request_duration_seconds_count", "triptych_http_requests_in_flight", "triptych_posts_total",
 		"triptych_picture_sent_bytes_total", "triptych_database_connections", "triptych_database_connections_idle",
-		"triptych_post_number", "triptych_post_number_limit",
+		"triptych_post_number", "triptych_post_number_limit", "triptych_traffic_bytes_total", "triptych_meter_full_total",
 	} {
 		if _, found := known[name]; !found {
 			t.Errorf("no %s among %q", name, slices.Sorted(maps.Keys(known)))

@@ -42,12 +42,15 @@ var (
 	credentials = slices.Concat(
 		to(anywhere, 443, "credentials"), to(anywhere, 6443, "credentials"), to(anywhere, 8443, "credentials"), to(anywhere, 16443, "credentials"),
 	)
+	// Web asks for what it does not have, and hands on what it counts.
+	meters = slices.Concat(to("app", 8080, "web"), to("app", 9090, "web"))
 	// Nor is that of DNS: a cache on the node, pods of another name.
 	smoke   = slices.Concat(pages("smoke"), lookUps(anywhere, 53, "smoke"))
-	servers = slices.Concat(to("app", 8080, "web"), lookUps(anywhere, 53, "app", "web"))
+	servers = slices.Concat(meters, lookUps(anywhere, 53, "app", "web"))
 	// With Postgres and MinIO in the release no pod but the one above reaches anything outside of it.
-	stores = slices.Concat(to("postgresql", 5432, "app", "gc"), to("minio", 9000, "app", "gc"), lookUps(anywhere, 53, "gc"))
-	board  = slices.Concat(pages("controller"), servers, stores, smoke, credentials)
+	stores  = slices.Concat(to("postgresql", 5432, "app", "gc"), to("minio", 9000, "app", "gc"), lookUps(anywhere, 53, "gc"))
+	metrics = slices.Concat(to("app", 9090, "prometheus"), to("web", 9113, "prometheus"))
+	board   = slices.Concat(pages("controller"), servers, stores, smoke, credentials)
 )
 
 func TestFlows(t *testing.T) {
@@ -70,9 +73,9 @@ func TestFlows(t *testing.T) {
 		)},
 		{"httproute", slices.Concat(pages("gateway"), servers, stores, smoke, credentials)},
 		{"manifests", slices.Concat(pages("controller"), servers, stores, credentials)},
-		{"bundled", slices.Concat(board, to("app", 9090, "prometheus"))},
+		{"bundled", slices.Concat(board, metrics)},
 		{"openshift", slices.Concat(
-			pages("controller", "smoke"), to("app", 8080, "web"), to("postgresql", 5432, "app", "gc"), to("minio", 9000, "app", "gc"),
+			pages("controller", "smoke"), meters, to("postgresql", 5432, "app", "gc"), to("minio", 9000, "app", "gc"),
 			lookUps("openshift dns", 5353, "app", "web", "gc", "smoke"), credentials,
 		)},
 		{"external", slices.Concat(
@@ -81,12 +84,12 @@ func TestFlows(t *testing.T) {
 		)},
 		{"production", slices.Concat(
 			pages("controller"), servers, smoke, credentials, lookUps(anywhere, 53, "gc", "migrate"),
-			to("app", 9090, "prometheus"), to("database", 5432, workers...), to(anywhere, 443, workers...),
+			metrics, to("database", 5432, workers...), to(anywhere, 443, workers...),
 		)},
 		{"everything", slices.Concat(
 			// An ingress controller that is no pod of the cluster's network.
 			pages("controller", "reader", "api server", "telemetry"), servers, smoke, lookUps(anywhere, 53, "gc", "migrate"),
-			to("app", 9090, "prometheus"), to(anywhere, 5432, workers...), to(anywhere, 443, workers...), to("telemetry", 4317, workers...),
+			metrics, to(anywhere, 5432, workers...), to(anywhere, 443, workers...), to("telemetry", 4317, workers...),
 		)},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -117,24 +117,31 @@ func TestNginxTakesTheConfiguration(t *testing.T) {
 				}
 			}
 
-			extra, err := filepath.Glob(filepath.Join(folder, "extra", "*.conf"))
-			if err != nil || len(extra) == 0 {
-				t.Errorf("nothing in the folder for newer ones (%v)", err)
+			newer := filepath.Join(folder, "extra", "newer.conf")
+			directives, err := os.ReadFile(newer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := filepath.Join(folder, "extra", "traffic.conf")
+			traffic, err := os.ReadFile(lines)
+			if err != nil {
+				t.Fatal(err)
+			}
+			here := strings.Replace(string(traffic), "/var/lib/triptych/traffic", state, 1)
+			if here == string(traffic) {
+				t.Errorf("no lines for the meter:\n%s", traffic)
+			}
+			if err := os.WriteFile(lines, []byte(here), 0o644); err != nil {
+				t.Fatal(err)
 			}
 			if v := nginxVersion(t); v[0] < 1 || v[0] == 1 && (v[1] < 27 || v[1] == 27 && v[2] < 4) {
 				// Debian's is older. What it does not know is asked about where there is a newer one, and on a cluster.
-				t.Logf("nginx %d.%d.%d here is older than 1.27.4: %s is looked at without it", v[0], v[1], v[2], strings.Join(bases(extra), ", "))
-				for _, file := range extra {
-					directives, err := os.ReadFile(file)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if !regexp.MustCompile(`^(\s*#.*\n|\s*keepalive_min_timeout \d+s;\n)*$`).Match(directives) {
-						t.Errorf("only keepalive_min_timeout is known to need a newer nginx, and there is:\n%s", directives)
-					}
-					if err := os.Remove(file); err != nil {
-						t.Fatal(err)
-					}
+				t.Logf("nginx %d.%d.%d here is older than 1.27.4: newer.conf is looked at without it", v[0], v[1], v[2])
+				if !regexp.MustCompile(`^(\s*#.*\n|\s*keepalive_min_timeout \d+s;\n)*$`).Match(directives) {
+					t.Errorf("only keepalive_min_timeout is known to need a newer nginx, and there is:\n%s", directives)
+				}
+				if err := os.Remove(newer); err != nil {
+					t.Fatal(err)
 				}
 			}
 			if _, err := run("nginx", "-t", "-q", "-e", "stderr", "-p", state, "-c", path); err != nil {
@@ -142,14 +149,6 @@ func TestNginxTakesTheConfiguration(t *testing.T) {
 			}
 		})
 	}
-}
-
-func bases(paths []string) []string {
-	var result []string
-	for _, path := range paths {
-		result = append(result, filepath.Base(path))
-	}
-	return result
 }
 
 // A deleted picture is gone from nginx within a minute: this is what an answer that was on its way in the moment of the
@@ -283,7 +282,7 @@ func TestTheRouteOfEventStreams(t *testing.T) {
 		}
 		if streams {
 			unlimited++
-			if len(rule.BackendRefs) != 1 || string(rule.BackendRefs[0].Name) != r.fullname()+"-app" {
+			if len(rule.BackendRefs) != 1 || string(rule.BackendRefs[0].Name) != r.fullname()+"-web" {
 				t.Errorf("streams go to %v", rule.BackendRefs)
 			}
 		}
@@ -353,8 +352,8 @@ func bytesOf(t *testing.T, size string) int {
 	return number << shift
 }
 
-// nginx keeps as much as it is told, and for so long: less than its volume holds, and no more than the pod asks the node for,
-// which evicts those first that take more than they asked for.
+// nginx keeps as much as it is told, and for so long: with uploads on their way less than its volume holds, and no more than the
+// pod asks the node for, which evicts those first that take more than they asked for.
 func TestCacheFitsTheDisk(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -371,6 +370,13 @@ func TestCacheFitsTheDisk(t *testing.T) {
 				t.Errorf("pictures that nobody asks for are kept for %s, not %s", match[2], wanted)
 			}
 			size := resource.MustParse(match[1] + "Mi")
+			bodies := regexp.MustCompile(`(?s)client_max_body_size (\d+);.*limit_conn bodies (\d+);`).FindStringSubmatch(configuration.Data["nginx.conf"])
+			if bodies == nil {
+				t.Fatal("uploads have no limit")
+			}
+			each, _ := strconv.ParseInt(bodies[1], 10, 64)
+			most, _ := strconv.ParseInt(bodies[2], 10, 64)
+			all := resource.NewQuantity(size.Value()+each*most, resource.BinarySI)
 			deployment, err := find[*appsv1.Deployment](objects, "Deployment", c.fullname()+"-web")
 			if err != nil {
 				t.Fatal(err)
@@ -380,8 +386,8 @@ func TestCacheFitsTheDisk(t *testing.T) {
 				t.Errorf("the cache may take %s, and the pod asks for %s", &size, &request)
 			}
 			for _, volume := range pod.Volumes {
-				if volume.Name == "state" && volume.EmptyDir.SizeLimit.Cmp(size) <= 0 {
-					t.Errorf("the cache may take %s of a volume of %s", &size, volume.EmptyDir.SizeLimit)
+				if volume.Name == "state" && volume.EmptyDir.SizeLimit.Cmp(*all) <= 0 {
+					t.Errorf("the cache and uploads may take %s of a volume of %s", all, volume.EmptyDir.SizeLimit)
 				}
 			}
 		})

@@ -182,7 +182,7 @@ func checkTargets(objects []object) []string {
 
 // containerPort finds the port of a pod that a name or a number means.
 func containerPort(pod corev1.PodSpec, wanted intstr.IntOrString, protocol corev1.Protocol) (int32, bool) {
-	for _, container := range pod.Containers {
+	for _, container := range slices.Concat(sidecars(pod), pod.Containers) {
 		for _, port := range container.Ports {
 			if either(port.Protocol) != either(protocol) {
 				continue
@@ -193,6 +193,17 @@ func containerPort(pod corev1.PodSpec, wanted intstr.IntOrString, protocol corev
 		}
 	}
 	return 0, false
+}
+
+// sidecars are init containers that live as long as the pod.
+func sidecars(pod corev1.PodSpec) []corev1.Container {
+	var found []corev1.Container
+	for _, container := range pod.InitContainers {
+		if policy := container.RestartPolicy; policy != nil && *policy == corev1.ContainerRestartPolicyAlways {
+			found = append(found, container)
+		}
+	}
+	return found
 }
 
 // either gives the protocol that is meant by none.

@@ -226,7 +226,7 @@ func TestLabelsThatAreNamedTwice(t *testing.T) {
 			t.Errorf("%s: team is %q, not %q", o, got, wanted)
 		}
 	}
-	if monitored != 3 {
+	if monitored != 4 {
 		t.Errorf("%d objects for those who monitor", monitored)
 	}
 	for _, w := range workloads(objects) {

@@ -51,6 +51,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How many bodies one address may be sending at a time.
     pub bodies_per_address: u16,
+    /// How many bodies all together may be sending at a time.
+    pub bodies: u16,
     /// Whether lines are written for the meter.
     pub counted: bool,
     /// How long a worker that is to end waits for its requests, event streams among them, in whole seconds.
@@ -68,6 +70,7 @@ impl Settings {
             picture_validity: Duration::from_secs(30),
             body_timeout: Duration::from_secs(15),
             bodies_per_address: 100,
+            bodies: 1000,
             counted: false,
             shutdown_timeout: Duration::from_secs(30),
         }
@@ -242,6 +245,7 @@ impl Nginx {
             ("CACHE_AGE", CACHE_AGE.to_owned()),
             ("PICTURE_VALIDITY", seconds(settings.picture_validity)),
             ("BODY_TIMEOUT", seconds(settings.body_timeout)),
+            ("BODIES", settings.bodies.to_string()),
             ("BODIES_PER_ADDRESS", settings.bodies_per_address.to_string()),
             ("STATE", path("state")),
             ("EXTRA", path("extra")),

@@ -43,9 +43,14 @@ impl WireAnswer {
 impl Wire {
     /// Connects to `address:port`.
     pub async fn connect(address: &str) -> Result<Self> {
+        Self::connect_as(address, address).await
+    }
+
+    /// Connects to `address:port`, to ask for another host.
+    pub async fn connect_as(address: &str, host: &str) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, host: address.to_owned(), pending: Vec::new(), sent: 0, received: 0 })
+        Ok(Self { stream, host: host.to_owned(), pending: Vec::new(), sent: 0, received: 0 })
     }
 
     /// Sends a request without a body and reads the whole answer.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -21,6 +22,7 @@ use triptych_tests::{
     Answer, Form, Replica, S3, Stack, Visitor,
     http::{JSON, Posted},
     pictures::{self, Picture},
+    raw_form::{RAW_FORM, raw_form},
     stack::Builder,
 };
 use uuid::Uuid;
@@ -282,25 +284,10 @@ pub(crate) async fn in_time<T>(what: &str, work: impl Future<Output = Result<T>>
     tokio::time::timeout(LIMIT, work).await.with_context(|| format!("this takes longer than {LIMIT:?}: {what}"))?
 }
 
-/// The media type of [`raw_form`].
-pub(crate) const RAW_FORM: &str = "multipart/form-data; boundary=----triptych-test-boundary";
-
 /// A post with one picture, as the bytes of a form.
-pub(crate) fn raw_form(fields: &[(&str, &str)], picture: &[u8]) -> Vec<u8> {
-    const BOUNDARY: &str = "----triptych-test-boundary";
-    let mut body = Vec::new();
-    for (name, value) in fields {
-        let part = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-        body.extend(part.as_bytes());
-    }
-    let file = format!(
-        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"upfile\"; filename=\"slow.jpg\"\r\n\
-         Content-Type: image/jpeg\r\n\r\n"
-    );
-    body.extend(file.as_bytes());
-    body.extend(picture);
-    body.extend(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
-    body
+pub(crate) fn raw_post(fields: &[(&str, &str)], picture: &[u8]) -> Vec<u8> {
+    let picture = Picture { name: "slow.jpg".into(), declared: "image/jpeg", bytes: Bytes::copy_from_slice(picture) };
+    raw_form(fields, &[&picture])
 }
 
 /// An upload of which a test sends as much as it likes, when it likes.
@@ -313,7 +300,7 @@ pub(crate) struct RawPost {
 impl RawPost {
     /// Connects to a replica and sends the head of a post with a comment and one picture; no byte of the body yet.
     pub(crate) async fn open(replica: &Replica, slug: &str, fields: &[(&str, &str)], picture: &[u8]) -> Result<Self> {
-        let body = raw_form(fields, picture);
+        let body = raw_post(fields, picture);
         let head = format!(
             "POST /{slug}/post HTTP/1.1\r\nHost: {}\r\nAccept: {JSON}\r\n\
              Content-Type: {RAW_FORM}\r\nContent-Length: {}\r\n\r\n",

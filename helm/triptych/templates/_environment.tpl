@@ -53,6 +53,15 @@
 {{- end }}
 - name: TRIPTYCH_TRUSTED_PROXIES
   value: {{ join "," .Values.trustedProxies | quote }}
+# Web alone asks the replicas, and counts what it answers by itself.
+- name: TRIPTYCH_BEHIND_WEB
+  value: "true"
+- name: TRIPTYCH_TRAFFIC_PAGE
+  value: {{ .Values.traffic.page | quote }}
+{{- with .Values.traffic.monthlyBudget }}
+- name: TRIPTYCH_TRAFFIC_BUDGET
+  value: {{ . | quote }}
+{{- end }}
 - name: TRIPTYCH_TITLE
   value: {{ include "triptych.verbatim" .Values.title | quote }}
 - name: TRIPTYCH_MAX_FILES
@@ -121,6 +130,11 @@ envFrom:
 {{/* Text as somebody typed it: the kubelet would put another variable's value, a password even, where `$(NAME)` stands. */}}
 {{- define "triptych.verbatim" -}}
 {{- . | replace "$" "$$" -}}
+{{- end -}}
+
+{{/* MiB of uploads that a web server collects at a time. */}}
+{{- define "triptych.uploadSpoolMiB" -}}
+{{- mul (int .Values.web.uploads.max) (include "triptych.proxyBodyMiB" . | int) -}}
 {{- end -}}
 
 {{/* MiB of uploads that a replica holds at a time: at the least one post, and one of its files once more, because it is copied. */}}

@@ -73,7 +73,9 @@ topologySpreadConstraints:
 
 {{/* The container of a one-shot command that works on the data: (dict "root" $ "command" "gc"). */}}
 {{- define "triptych.storageCommand" -}}
-{{- include "triptych.oneShot" (dict "root" .root "name" .command "args" (list .command)) }}
+{{- $args := list .command -}}
+{{- if and (eq .command "migrate") .root.Values.migrations.claimBucket }}{{ $args = append $args "--claim-bucket" }}{{ end -}}
+{{- include "triptych.oneShot" (dict "root" .root "name" .command "args" $args) }}
   {{- include "triptych.environment" . | nindent 2 }}
   {{- with .root.Values.app.extraVolumeMounts }}
   volumeMounts:

@@ -96,8 +96,9 @@
 {{- end -}}
 {{- $disk := .Values.web.resources | default dict -}}
 {{- $cache := int .Values.web.cacheSizeMiB -}}
+{{- $spool := include "triptych.uploadSpoolMiB" . | int -}}
 {{- /* The emptyDirs of templates/web/deployment.yaml, and what a kubelet that keeps five files of 50 MiB keeps of its output. */ -}}
-{{- $needed := add $cache 512 64 256 -}}
+{{- $needed := add $cache $spool 512 64 256 -}}
 {{- range $of, $least := dict "limits" $needed "requests" $cache -}}
   {{- $amount := index (index $disk $of | default dict) "ephemeral-storage" -}}
   {{- if not (kindIs "invalid" $amount) -}}
@@ -106,7 +107,7 @@
       {{- $problems = append $problems (printf "web.resources.%s.ephemeral-storage=%v is no amount of storage, such as 2Gi." $of $amount) -}}
     {{- else if lt (float64 $there) (mulf $least 1048576) -}}
       {{- if eq $of "limits" -}}
-        {{- $problems = append $problems (printf "web.resources.limits.ephemeral-storage=%v is too little: web.cacheSizeMiB=%d, 512 MiB for what is on its way, 64 for temporary files and 256 for logs are %dMi. The pod would be evicted." $amount $cache $needed) -}}
+        {{- $problems = append $problems (printf "web.resources.limits.ephemeral-storage=%v is too little: web.cacheSizeMiB=%d, %d MiB for web.uploads.max=%d of the largest uploads, 512 for what is on its way, 64 for temporary files and 256 for logs are %dMi. The pod would be evicted." $amount $cache $spool (int $.Values.web.uploads.max) $needed) -}}
       {{- else -}}
         {{- $problems = append $problems (printf "web.resources.requests.ephemeral-storage=%v is less than web.cacheSizeMiB=%d: a node that runs out of disk evicts those first that take more than they asked for." $amount $cache) -}}
       {{- end -}}

@@ -39,9 +39,9 @@ const MOST_WRONG: usize = 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Board {
     /// Where the Ingress listens, as `address:port`.
-    ingress: String,
+    pub(super) ingress: String,
     /// What a browser says as `Host`.
-    host: String,
+    pub(super) host: String,
     /// Where `kubectl proxy` listens.
     proxy: String,
     namespace: String,

@@ -22,13 +22,13 @@ use tokio::net::TcpStream;
 use crate::{
     http::{Answer, HTML, JSON},
     pictures::Picture,
+    raw_form::{RAW_FORM, raw_form},
 };
 
 /// Longer than every limit between here and the database.
 const LIMIT: Duration = Duration::from_secs(100);
 /// Nobody takes this long to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-const BOUNDARY: &str = "----triptych-cluster-boundary";
 
 /// What a browser asks for in place of a picture.
 pub(crate) const PICTURE: &str = "image/avif,image/webp,image/png,image/*;q=0.8,*/*;q=0.5";
@@ -67,32 +67,18 @@ impl Ask {
 
     /// A form, as a browser writes it.
     pub(crate) fn form(path: &str, accept: &'static str, fields: &[(&str, &str)], pictures: &[&Picture]) -> Self {
-        let body = multipart(fields, pictures);
+        let body = raw_form(fields, pictures).into();
         Self { method: Method::POST, body: Some(body), ..Self::get(path, accept) }
+    }
+
+    /// The bytes of a form.
+    pub(crate) fn body(&self) -> Bytes {
+        self.body.clone().unwrap_or_default()
     }
 
     fn get(path: &str, accept: &'static str) -> Self {
         Self { method: Method::GET, path: path.to_owned(), accept, body: None, position: String::new() }
     }
-}
-
-fn multipart(fields: &[(&str, &str)], pictures: &[&Picture]) -> Bytes {
-    let mut body = Vec::new();
-    for (name, value) in fields {
-        let part = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-        body.extend(part.as_bytes());
-    }
-    for Picture { name, declared, bytes } in pictures {
-        let head = format!(
-            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"upfile\"; filename=\"{name}\"\r\n\
-             Content-Type: {declared}\r\n\r\n"
-        );
-        body.extend(head.as_bytes());
-        body.extend(bytes);
-        body.extend(b"\r\n");
-    }
-    body.extend(format!("--{BOUNDARY}--\r\n").as_bytes());
-    body.into()
 }
 
 /// What became of a request that has no good answer.
@@ -267,7 +253,7 @@ impl Client {
         }
         if ask.body.is_some() {
             request = request.header(header::ORIGIN, format!("http://{}", self.host));
-            request = request.header(header::CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}"));
+            request = request.header(header::CONTENT_TYPE, RAW_FORM);
         }
         let body = Full::new(ask.body.clone().unwrap_or_default());
         request.body(body).with_context(|| format!("cannot ask for {path}"))

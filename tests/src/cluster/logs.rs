@@ -23,6 +23,7 @@ const KEPT: usize = 30;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Logs {
     lines: Arc<Mutex<BTreeMap<String, VecDeque<String>>>>,
+    panics: Arc<Mutex<Vec<String>>>,
 }
 
 impl Logs {
@@ -38,9 +39,18 @@ impl Logs {
         std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The panics since they were last asked for.
+    pub(crate) fn take_panics(&self) -> Vec<String> {
+        std::mem::take(&mut *self.panics.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn keep(&self, whose: &str, line: &str) {
         if !complains(line) {
             return;
+        }
+        if line.contains("panicked") || line.contains("panic!") {
+            let panic = format!("{whose}: {line}");
+            self.panics.lock().unwrap_or_else(PoisonError::into_inner).push(panic);
         }
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = lines.entry(whose.to_owned()).or_default();
@@ -76,7 +86,8 @@ fn containers(pods: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for pod in list(pods, "/items").unwrap_or_default() {
         let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        for status in list(&pod, "/status/containerStatuses").unwrap_or_default() {
+        let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"];
+        for status in statuses.into_iter().filter_map(|which| list(&pod, which)).flatten() {
             let begun = status.pointer("/state/waiting").is_none();
             if let Some(container) = status.get("name").and_then(Value::as_str).filter(|_| begun) {
                 found.push((name.to_owned(), container.to_owned()));
@@ -130,5 +141,9 @@ mod tests {
         assert_eq!(kept.get("app").unwrap().len(), KEPT);
         assert_eq!(kept.get("app").unwrap().front().unwrap(), "{\"level\":\"WARN\",\"number\":1}");
         assert!(logs.take().is_empty());
+        assert!(logs.take_panics().is_empty());
+        let panic = "{\"level\":\"ERROR\",\"message\":\"panicked\"}";
+        logs.keep("app", panic);
+        assert_eq!(logs.take_panics(), [format!("app: {panic}")]);
     }
 }

@@ -12,11 +12,14 @@ mod kubectl;
 mod ledger;
 mod load;
 mod logs;
+mod processes;
 mod report;
+mod slow_uploads;
 mod steps;
 mod streams;
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write as _},
     time::{Duration, Instant},
 };
@@ -28,7 +31,7 @@ use tokio::task::JoinSet;
 
 use board::Board;
 use helm::Helm;
-use kubectl::{Kubectl, Proxy};
+use kubectl::{Kubectl, Pod, Proxy};
 use logs::Logs;
 pub use steps::Step;
 
@@ -154,6 +157,8 @@ async fn values(options: &Options, kubectl: &Kubectl) -> Result<Value> {
             "image": {"repository": options.web_repository, "tag": options.tag},
             "replicas": 2,
             "resources": small,
+            // As long as the slow uploads of the test, rather than of anybody.
+            "preStopSleepSeconds": 60,
         },
         "postgresql": {"resources": small},
         "minio": {"resources": small, "affinity": beside_postgres},
@@ -208,7 +213,7 @@ pub async fn run(options: Options, mut stop: impl AsyncFnMut()) -> Result<bool> 
         tokio::select! {
             outcome = perform(&mut test, Step::CleanUp) => score.count(outcome),
             () = stop() => {
-                say(format_args!("Stopped. The namespaces {} may be left.", test.namespaces().join(" and ")));
+                say(format_args!("Stopped. The namespaces {} may be left.", test.namespaces().join(", ")));
                 score.failed += 1;
             }
         }
@@ -257,7 +262,13 @@ async fn perform(test: &mut Test, step: Step) -> Outcome {
     let start = Instant::now();
     // Of before.
     test.logs.take();
-    let result = tokio::time::timeout(STEP_LIMIT, step.run(test)).await;
+    let running = async {
+        let before = test.kubectl.all_pods().await.unwrap_or_default();
+        let measured = step.run(test).await?;
+        test.judge_pods(step, &before).await?;
+        Ok(measured)
+    };
+    let result = tokio::time::timeout(STEP_LIMIT, running).await;
     let result = result.with_context(|| format!("not finished after {STEP_LIMIT:?}")).flatten();
     test.give_back_the_node().await;
     let took = start.elapsed();
@@ -305,6 +316,21 @@ impl Test {
         Ok(())
     }
 
+    /// No step may make a program panic, and none but the one that kills them may make a container start again.
+    async fn judge_pods(&self, step: Step, before: &[Pod]) -> Result<()> {
+        let panics = self.logs.take_panics();
+        ensure!(panics.is_empty(), "a program panicked: {}", panics.join("\n  "));
+        if step == Step::Kill || step == Step::CleanUp {
+            return Ok(());
+        }
+        let known: BTreeMap<&str, u64> = before.iter().map(|pod| (pod.uid.as_str(), pod.restarts)).collect();
+        let after = self.kubectl.all_pods().await?;
+        let restarted = after.iter().filter(|pod| pod.restarts > known.get(pod.uid.as_str()).copied().unwrap_or(0));
+        let restarted: Vec<&str> = restarted.map(|pod| pod.name.as_str()).collect();
+        ensure!(restarted.is_empty(), "containers were started again in {}", restarted.join(", "));
+        Ok(())
+    }
+
     /// Lets a node that was drained take pods again, whatever became of the step that had drained it.
     async fn give_back_the_node(&mut self) {
         if let Some(node) = self.drained.take()
@@ -314,10 +340,17 @@ impl Test {
         }
     }
 
-    /// The namespace of the board, and the one of the board that cannot start.
-    fn namespaces(&self) -> [String; 2] {
-        let own = &self.options.namespace;
-        [own.clone(), format!("{own}-unreachable")]
+    /// The namespace of the board, that of the board that cannot start, and that of what works on the nodes.
+    fn namespaces(&self) -> [String; 3] {
+        [self.options.namespace.clone(), self.unreachable_namespace(), self.nodes_namespace()]
+    }
+
+    fn unreachable_namespace(&self) -> String {
+        format!("{}-unreachable", self.options.namespace)
+    }
+
+    fn nodes_namespace(&self) -> String {
+        format!("{}-nodes", self.options.namespace)
     }
 
     /// Makes a namespace in which only restricted pods may run.

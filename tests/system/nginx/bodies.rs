@@ -91,28 +91,52 @@ async fn a_slow_body_that_goes_on_arrives_and_a_replica_gets_it_in_one_piece() -
     Ok(())
 }
 
+/// Begins bodies that crawl, from these addresses.
+async fn crawl(board: &Setup, addresses: impl IntoIterator<Item = Ipv4Addr>) -> Result<Vec<TcpStream>> {
+    let mut crawlers = Vec::new();
+    for address in addresses {
+        let mut crawler = begin(board, address, 1000).await?;
+        crawler.write_all(b"x").await?;
+        crawlers.push(crawler);
+    }
+    Ok(crawlers)
+}
+
+/// Posts until it is answered so.
+async fn post_until(visitor: &Visitor, form: &Form, status: StatusCode) -> Result<()> {
+    let posting = async {
+        while visitor.post("b", form).await?.status != status {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(30), posting).await.with_context(|| format!("never {status}"))?
+}
+
+#[tokio::test]
+async fn all_addresses_together_cannot_fill_the_disk_with_bodies() -> Result<()> {
+    const MOST: u8 = 3;
+    let board = setup_with(|settings| settings.bodies = MOST.into()).await?;
+    let crawlers = crawl(&board, (1..=MOST).map(|number| Ipv4Addr::new(127, 0, 1, number))).await?;
+    let (visitor, form) = (Visitor::new(&board.nginx.url())?, Form::thread("hello"));
+    // nginx may not have read all of the heads yet.
+    post_until(&visitor, &form, StatusCode::TOO_MANY_REQUESTS).await?;
+    visitor.get("/b/").await?.expect(StatusCode::OK)?;
+    drop(crawlers);
+    post_until(&visitor, &form, StatusCode::OK).await
+}
+
 #[tokio::test]
 async fn one_address_cannot_take_all_connections_with_bodies_that_crawl() -> Result<()> {
     const MOST: u16 = 3;
     let board = setup_with(|settings| settings.bodies_per_address = MOST).await?;
     let site = board.nginx.url();
     let [crawling, other] = [7, 8].map(|number| Ipv4Addr::new(127, 0, 0, number));
-    let mut crawlers = Vec::new();
-    for _ in 0..MOST {
-        let mut crawler = begin(&board, crawling, 1000).await?;
-        crawler.write_all(b"x").await?;
-        crawlers.push(crawler);
-    }
+    let crawlers = crawl(&board, std::iter::repeat_n(crawling, MOST.into())).await?;
     let visitor = Visitor::from_address(&site, crawling.into())?;
     let form = Form::thread("hello");
     // nginx may not have read all of the heads yet.
-    let refusing = async {
-        while visitor.post("b", &form).await?.status != StatusCode::TOO_MANY_REQUESTS {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(Duration::from_secs(30), refusing).await.context("there is no limit")??;
+    post_until(&visitor, &form, StatusCode::TOO_MANY_REQUESTS).await?;
     let asked = board.known.asked();
     let page = visitor.post("b", &form).await?;
     check_error_page(&page, 429)?;
@@ -127,11 +151,5 @@ async fn one_address_cannot_take_all_connections_with_bodies_that_crawl() -> Res
     Visitor::from_address(&site, other.into())?.post("b", &form).await?.expect(StatusCode::OK)?;
 
     drop(crawlers);
-    let accepting = async {
-        while visitor.post("b", &form).await?.status != StatusCode::OK {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(Duration::from_secs(30), accepting).await.context("it is refused for ever")?
+    post_until(&visitor, &form, StatusCode::OK).await
 }

@@ -3,96 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use triptych_tests::{Form, Stack, Visitor, Wire, pictures, wire::WireAnswer};
+use triptych_tests::{
+    CountingVisitor, Form, Stack, Visitor, Wire, counting_visitor::Counted, pictures, raw_form::RAW_FORM,
+};
 
-use super::{Counted, in_database};
-use crate::board::{Board, RAW_FORM, raw_form};
-
-/// A visitor who keeps a ledger of its own.
-struct Ledger {
-    wire: Wire,
-    kinds: BTreeMap<(String, String), Counted>,
-}
-
-impl Ledger {
-    async fn open(address: &str) -> Result<Self> {
-        Ok(Self { wire: Wire::connect(address).await?, kinds: BTreeMap::new() })
-    }
-
-    /// Notes what went over the wire since the last time.
-    fn note(&mut self, kind: &str, board: &str) -> Result<()> {
-        let (sent, received) = (std::mem::take(&mut self.wire.sent), std::mem::take(&mut self.wire.received));
-        self.kinds.entry((kind.to_owned(), board.to_owned())).or_default().add(1, sent, received)
-    }
-
-    async fn get(&mut self, (kind, board): (&str, &str), path: &str, headers: &[(&str, &str)]) -> Result<WireAnswer> {
-        let answer = self.wire.ask("GET", path, headers).await.with_context(|| format!("GET {path}"))?;
-        self.note(kind, board)?;
-        Ok(answer)
-    }
-
-    async fn status(&mut self, of: (&str, &str), path: &str, status: u16) -> Result<()> {
-        let answer = self.get(of, path, &[]).await?;
-        ensure!(answer.status == status, "{path} is answered with {}", answer.head);
-        Ok(())
-    }
-}
-
-/// Everything that a visitor can ask for, each thing at least once. Answers the addresses of a picture, its thumbnail and the style
-/// sheet.
-async fn visit(ledger: &mut Ledger, seed: u64) -> Result<[String; 3]> {
-    let picture = pictures::jpeg(seed, 640, 480)?.bytes;
-    let body = raw_form(&[("com", "counted")], &picture);
-    let posted = ledger.wire.post("/b/post", RAW_FORM, &body).await?;
-    ensure!(posted.status == 201, "the post is answered with {}", posted.head);
-    ledger.note("upload", "b")?;
-    let posted: serde_json::Value = serde_json::from_slice(&posted.body)?;
-    let no = posted.get("no").context("a post has a number")?;
-    let thread = format!("/b/res/{no}.html");
-
-    ledger.status(("page", ""), "/", 200).await?;
-    ledger.status(("page", "b"), "/b/", 200).await?;
-    ledger.status(("page", "b"), &format!("/b/thread/{no}"), 301).await?;
-    let page = ledger.get(("page", "b"), &thread, &[]).await?;
-    ensure!(page.status == 200, "{}", page.head);
-    let compressed = ledger.get(("page", "b"), &thread, &[("accept-encoding", "gzip")]).await?;
-    ensure!(compressed.header("content-encoding") == Some("gzip"), "{}", compressed.head);
-    let tag = page.header("etag").context("a page has a tag")?.to_owned();
-    let unchanged = ledger.get(("page", "b"), &thread, &[("if-none-match", &tag)]).await?;
-    ensure!(unchanged.status == 304, "{}", unchanged.head);
-    let head = ledger.wire.ask("HEAD", &thread, &[]).await?;
-    ensure!(head.status == 200, "{}", head.head);
-    ledger.note("page", "b")?;
-    ledger.status(("api", "b"), &format!("/b/res/{no}.json"), 200).await?;
-    ledger.status(("api", ""), "/boards.json", 200).await?;
-    ledger.status(("refused", "b"), "/b/res/2000000000.html", 404).await?;
-    ledger.status(("refused", ""), "/none/", 404).await?;
-    ledger.status(("refused", ""), "/nothing/at/all", 404).await?;
-    let broken = ledger.wire.post("/b/post", RAW_FORM, &raw_form(&[], b"no picture")).await?;
-    ensure!((400..500).contains(&broken.status), "{}", broken.head);
-    ledger.note("refused", "b")?;
-    let text = String::from_utf8(page.body)?;
-    let address = |before: &str| -> Result<String> {
-        let (_, rest) = text.split_once(before).with_context(|| format!("no {before} in the page"))?;
-        Ok(format!("{before}{}", rest.split_once('"').context("an address ends")?.0))
-    };
-    Ok([address("/media/")?, address("/thumb/")?, address("/static/style.")?])
-}
-
-/// What does not change, each thing in the ways in which it is asked for.
-async fn visit_files(ledger: &mut Ledger, [media, thumb, style]: &[String; 3]) -> Result<()> {
-    ledger.status(("picture", "b"), media, 200).await?;
-    let part = ledger.get(("picture", "b"), media, &[("range", "bytes=10-99")]).await?;
-    ensure!(part.status == 206 && part.body.len() == 90, "{}", part.head);
-    let tag = part.header("etag").context("a picture has a tag")?.to_owned();
-    let unchanged = ledger.get(("picture", "b"), media, &[("if-none-match", &tag)]).await?;
-    ensure!(unchanged.status == 304, "{}", unchanged.head);
-    ledger.wire.ask("HEAD", media, &[]).await?;
-    ledger.note("picture", "b")?;
-    ledger.status(("thumbnail", "b"), thumb, 200).await?;
-    ledger.status(("asset", ""), style, 200).await?;
-    ledger.status(("refused", ""), "/media/00000000-0000-0000-0000-000000000000.jpg", 404).await
-}
+use super::{in_database, of_kinds};
+use crate::board::{Board, raw_post, wait_until};
 
 /// Ends all replicas in good order, so that everything that they counted is in the database.
 async fn hand_on(board: &Board) -> Result<()> {
@@ -106,15 +22,19 @@ async fn hand_on(board: &Board) -> Result<()> {
 async fn what_a_replica_counts_is_what_went_over_the_wire() -> Result<()> {
     let board = Board::with(Stack::builder().replicas(1).env("TRIPTYCH_DRAIN_DELAY", "0s")).await?;
     // Whoever wants to know whether it is there is no visitor, and what makes the stack ready has been asked already.
-    let mut ledger = Ledger::open(&board.replica(0)?.address()).await?;
+    let mut ledger = CountingVisitor::open(&board.replica(0)?.address()).await?;
     // The directory of boards is read with the first page.
     ledger.status(("page", ""), "/", 200).await?;
     ledger.status(("refused", ""), "/livez/x", 404).await?;
     let probe = ledger.wire.ask("GET", "/livez", &[]).await?;
     ensure!(probe.status == 200, "{}", probe.head);
     (ledger.wire.sent, ledger.wire.received) = (0, 0);
-    let files = visit(&mut ledger, 1).await?;
-    visit_files(&mut ledger, &files).await?;
+    let files = ledger.visit(1).await?;
+    ledger.visit_files(&files).await?;
+    let url = board.replica(0)?.metrics_url();
+    let wanted = of_kinds(&ledger.kinds);
+    wait_until("metrics tell what went over the wire", || async { Ok(in_metrics(&url, "app").await? == wanted) })
+        .await?;
     hand_on(&board).await?;
     for period in ["hour", "day"] {
         assert_eq!(in_database(&board, "app", period).await?, ledger.kinds, "by {period}");
@@ -130,12 +50,12 @@ async fn behind_nginx_every_byte_of_a_visitor_counts_once_where_it_passes() -> R
         Visitor::new(&replica.url())?.get("/boards.json").await?;
     }
     let before = of_visitors_themselves(&board).await?;
-    let mut pages = Ledger::open(&address).await?;
-    let mut files = Ledger::open(&address).await?;
+    let mut pages = CountingVisitor::open(&address).await?;
+    let mut files = CountingVisitor::open(&address).await?;
     for seed in 0..3 {
-        let found = visit(&mut pages, 10 + seed).await?;
+        let found = pages.visit(10 + seed).await?;
         for _ in 0..2 {
-            visit_files(&mut files, &found).await?;
+            files.visit_files(&found).await?;
         }
     }
     // A visitor who goes away in the middle of a picture.
@@ -153,13 +73,22 @@ async fn behind_nginx_every_byte_of_a_visitor_counts_once_where_it_passes() -> R
     let (_, came) = files.wire.leave().await?;
 
     // No replica was reached: nginx says so itself.
-    let mut errors = Ledger::open(&address).await?;
+    let mut errors = CountingVisitor::open(&address).await?;
     hand_on(&board).await?;
     errors.status(("refused", ""), "/b/", 503).await?;
     board.replica(0)?.start()?;
     board.replica(0)?.wait_ready().await?;
     // Its workers write what they still hold.
     board.nginx.stop(Duration::from_secs(5)).await?;
+    let url = board.meter.metrics_url();
+    // With the picture that was broken off and the error.
+    let all = rest_of_files.values().map(|counted| counted.requests).sum::<i64>() + 2;
+    wait_until("it is read", || async {
+        let requests = in_metrics(&url, "web").await?.values().map(|counted| counted.requests).sum::<i64>();
+        Ok(requests == all)
+    })
+    .await?;
+    let metrics = in_metrics(&url, "web").await?;
     board.meter.terminate().await?;
 
     let mut counted = in_database(&board, "app", "day").await?;
@@ -199,7 +128,25 @@ async fn behind_nginx_every_byte_of_a_visitor_counts_once_where_it_passes() -> R
     assert!((0..i64::try_from(size)?).contains(&broken_off), "sent beyond what came: {broken_off} of {size}");
     expected.entry(("picture".to_owned(), "b".to_owned())).or_default().bytes_out += broken_off;
     assert_eq!(web, expected);
+    assert_eq!(metrics, of_kinds(&web), "metrics");
     Ok(())
+}
+
+/// What metrics tell of a tier, by kind.
+async fn in_metrics(url: &str, tier: &str) -> Result<BTreeMap<String, Counted>> {
+    let text = Visitor::new(url)?.get("").await?.text();
+    let mut found = BTreeMap::<String, Counted>::new();
+    for line in text.lines().filter(|line| line.contains(&format!("tier=\"{tier}\""))) {
+        let label = |name: &str| Some(line.split_once(&format!("{name}=\""))?.1.split_once('"')?.0);
+        let value: i64 = line.rsplit(' ').next().context("a value")?.parse()?;
+        let counted = found.entry(label("kind").context("a kind")?.to_owned()).or_default();
+        match label("direction") {
+            Some("in") => counted.bytes_in += value,
+            Some("out") => counted.bytes_out += value,
+            _ => counted.requests += value,
+        }
+    }
+    Ok(found)
 }
 
 /// Makes replicas write down what they have counted until now, and reads it.
@@ -228,7 +175,7 @@ async fn what_breaks_off_counts_as_far_as_it_came() -> Result<()> {
 
     // An upload of which only a part comes.
     let mut upload = Wire::connect(&replica.address()).await?;
-    let body = raw_form(&[("com", "never whole")], &vec![7; 200_000]);
+    let body = raw_post(&[("com", "never whole")], &vec![7; 200_000]);
     let length = body.len().to_string();
     let headers = [("content-type", RAW_FORM), ("content-length", length.as_str())];
     upload.begin("POST", "/b/post", &headers).await?;

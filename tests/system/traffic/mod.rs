@@ -4,33 +4,18 @@ mod budget;
 mod counting;
 mod handing_on;
 mod page;
+mod proof;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use sqlx::Row as _;
+use triptych_tests::counting_visitor::{Counted, Kinds};
 
 use crate::board::Board;
 
-/// Requests, bytes in and bytes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Counted {
-    requests: i64,
-    bytes_in: i64,
-    bytes_out: i64,
-}
-
-impl Counted {
-    fn add(&mut self, requests: i64, bytes_in: u64, bytes_out: u64) -> Result<()> {
-        self.requests += requests;
-        self.bytes_in += i64::try_from(bytes_in)?;
-        self.bytes_out += i64::try_from(bytes_out)?;
-        Ok(())
-    }
-}
-
 /// What the database has, of a tier, by kind and board.
-async fn in_database(board: &Board, tier: &str, period: &str) -> Result<BTreeMap<(String, String), Counted>> {
+async fn in_database(board: &Board, tier: &str, period: &str) -> Result<Kinds> {
     let rows = sqlx::query(
         "select kind, coalesce(slug, '') as slug, sum(requests)::bigint as requests, sum(bytes_in)::bigint as bytes_in,
                 sum(bytes_out)::bigint as bytes_out
@@ -52,4 +37,13 @@ async fn in_database(board: &Board, tier: &str, period: &str) -> Result<BTreeMap
             Ok(((row.try_get("kind")?, row.try_get("slug")?), counted))
         })
         .collect()
+}
+
+/// Of all boards together.
+fn of_kinds(kinds: &Kinds) -> BTreeMap<String, Counted> {
+    let mut of_kinds = BTreeMap::<String, Counted>::new();
+    for ((kind, _), counted) in kinds {
+        *of_kinds.entry(kind.clone()).or_default() += *counted;
+    }
+    of_kinds
 }

@@ -29,6 +29,13 @@ destination, which is everywhere. `0.0.0.0/0` is not: to some networks that is e
 {{- end -}}
 {{- end -}}
 
+{{/* Who reads metrics; empty for nobody. */}}
+{{- define "triptych.metricsReaders" -}}
+{{- if or .Values.networkPolicy.metricsFrom .Values.metrics.serviceMonitor.enabled -}}
+{{ toYaml (.Values.networkPolicy.metricsFrom | default (list (dict "namespaceSelector" dict))) }}
+{{- end -}}
+{{- end -}}
+
 {{/* The rule that lets a pod look up names. */}}
 {{- define "triptych.dnsRule" -}}
 {{- include "triptych.egressRule" (dict "to" .Values.networkPolicy.dnsTo "ports" .Values.networkPolicy.dnsPorts "protocols" (list "UDP" "TCP")) -}}

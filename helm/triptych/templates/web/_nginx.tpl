@@ -2,21 +2,21 @@
 {{- define "triptych.nginx" -}}
 {{- $listen := printf "%s:8080" .Values.listenAddress -}}
 {{- if hasPrefix "[" .Values.listenAddress }}{{ $listen = printf "%s ipv6only=off" $listen }}{{ end -}}
-{{- /* BODIES_PER_ADDRESS is large, because behind a load balancer all visitors may have one address. */ -}}
-{{- /* Written twice: nginx asks another server when one fails, and behind both is the Service, which picks another pod. */ -}}
+{{- /* Written three times: nginx asks another server when one fails, and behind each is the Service, which picks any pod, perhaps the same. */ -}}
 {{- $replicas := printf "server %s-app:80 max_fails=0;" (include "triptych.fullname" .) -}}
 {{- $values := dict
   "WORKERS" .Values.web.workerProcesses
   "OPEN_FILES" 32768
   "SHUTDOWN_TIMEOUT" (printf "%ds" (int .Values.web.shutdownTimeoutSeconds))
   "LISTEN" $listen
-  "REPLICAS" (printf "%s\n        %s" $replicas $replicas)
+  "REPLICAS" (printf "%s\n        %s\n        %s" $replicas $replicas $replicas)
   "MAX_BODY" (mul (include "triptych.proxyBodyMiB" . | int) 1048576)
   "CACHE_SIZE" (printf "%dm" (int .Values.web.cacheSizeMiB))
   "CACHE_AGE" .Values.web.cacheAge
   "PICTURE_VALIDITY" "30s"
   "BODY_TIMEOUT" "15s"
-  "BODIES_PER_ADDRESS" 1000
+  "BODIES" (int .Values.web.uploads.max)
+  "BODIES_PER_ADDRESS" (int .Values.web.uploads.perAddress)
   "STATE" "/var/cache/triptych"
   "EXTRA" "/etc/triptych/extra"
   "ERRORS" "/etc/triptych/errors"
@@ -32,6 +32,16 @@ nginx.conf: |
 # is answered.
 newer.conf: |
   keepalive_min_timeout 10s;
+# Who asks, where a controller or a load balancer asks for them: for limits by address. The application finds out by itself.
+real-ip.conf: |
+  {{- range .Values.trustedProxies }}
+  set_real_ip_from {{ . }};
+  {{- end }}
+  real_ip_header X-Forwarded-For;
+  real_ip_recursive on;
+# In memory, for the meter. A line waits for a second at the most; when there is no room it is lost, and nothing waits.
+traffic.conf: |
+  access_log /var/lib/triptych/traffic/lines traffic buffer=64k flush=1s if=$counted_here;
 errors.conf: |
   {{- .Files.Get "files/nginx/errors.conf" | trim | nindent 2 }}
 page.html: |

@@ -32,7 +32,7 @@ pub enum Step {
     Restart,
     /// The chart is upgraded.
     Upgrade,
-    /// Pods are killed.
+    /// Pods and processes are killed.
     Kill,
     /// Postgres and the S3 server are away.
     Outages,
@@ -75,7 +75,7 @@ impl Step {
             Self::Scale => "scale 3, 6, 2 under load",
             Self::Restart => "restart app and web under load",
             Self::Upgrade => "upgrade under load",
-            Self::Kill => "kill app pods under load",
+            Self::Kill => "kill pods and processes under load",
             Self::Outages => "restart Postgres and MinIO under load",
             Self::Drain => "drain a node under load",
             Self::Limits => "uploads that are too large",

@@ -17,7 +17,7 @@ const INIT_CONTAINER: &str = "migrate";
 
 pub(super) async fn run(test: &mut Test) -> Result<String> {
     let before = test.kubectl.pods(Component::App).await?;
-    let [_, namespace] = test.namespaces();
+    let namespace = test.unreachable_namespace();
     test.make_namespace(&namespace).await?;
     let kubectl = test.kubectl.within(&namespace);
     let (helm, values) = (Helm::new(&namespace, "lost")?, values(test, &kubectl).await?);
