@@ -12,7 +12,7 @@ PACKAGES := -p triptych -p triptych-tests
 PROGRAMS := $(CARGO_TARGET_DIR)/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-browser test-chart test-cluster test-minio images kind kind-down chart sqlx bench screenshot
+.PHONY: help up test test-browser test-chart test-cluster test-minio images kind kind-previous kind-down chart sqlx bench screenshot
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,14 +55,18 @@ kind-down: ## Delete that cluster
 images: ## Build the two images (PREBUILT=1: compile outside of Docker)
 	@k8s/images
 
-# Which images it installs, the chart that it upgrades from, and where the Ingress of the cluster listens.
+kind-previous: ## Load the images of the release before into that cluster, and print the PREVIOUS_TAG that test-cluster wants
+	@k8s/kind previous
+
+# Which images it installs, the chart and the images that it upgrades from, and where the Ingress of the cluster listens.
 test-cluster: export REPOSITORY ?= triptych
 test-cluster: export WEB_REPOSITORY ?= triptych-web
 test-cluster: export TAG ?= $(shell k8s/images tag)
-test-cluster: export PREVIOUS_CHART ?= $(shell k8s/previous-chart)
+test-cluster: export PREVIOUS_CHART ?= $(addsuffix /helm/triptych,$(shell k8s/previous))
+test-cluster: export PREVIOUS_TAG ?=
 test-cluster: export HOST ?= triptych-test.localhost
 test-cluster: export INGRESS ?= 127.0.0.1:8080
-test-cluster: ## Test the board on the current cluster (REPOSITORY, WEB_REPOSITORY, TAG, PREVIOUS_CHART, HOST, INGRESS)
+test-cluster: ## Test the board on the current cluster (REPOSITORY, WEB_REPOSITORY, TAG, PREVIOUS_CHART, PREVIOUS_TAG, HOST, INGRESS)
 	@tests/install cluster
 	cargo build --locked $(PACKAGES)
 	@exec $(PROGRAMS)/cluster

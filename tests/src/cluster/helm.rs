@@ -82,6 +82,11 @@ impl Helm {
         self.set("upgrade", chart, values, &[]).await
     }
 
+    /// Goes back to a revision of the release and waits until it is ready.
+    pub(crate) async fn rollback(&self, revision: u32) -> Result<String> {
+        self.run(&["rollback", &self.release, &revision.to_string(), "--wait", "--timeout", TIMEOUT]).await
+    }
+
     /// Runs the release's tests and returns what their pods have said, as Helm passes it on.
     pub(crate) async fn test(&self) -> Result<String> {
         let arguments = ["test", &self.release, "--timeout", TIMEOUT, "--namespace", &self.namespace];

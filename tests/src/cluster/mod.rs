@@ -71,6 +71,9 @@ pub struct Options {
     /// The chart of the release before, to upgrade from; without it, the same chart with other settings.
     #[arg(long, env = "PREVIOUS_CHART")]
     pub previous_chart: Option<String>,
+    /// Tag of the images of the release before; without it, the images under test with the chart of before.
+    #[arg(long, env = "PREVIOUS_TAG")]
+    pub previous_tag: Option<String>,
     /// Leave everything as it is, to look at it: KEEP=1.
     #[arg(long, env = "KEEP", value_parser = clap::builder::FalseyValueParser::new(), default_value = "false", num_args = 0..=1, default_missing_value = "true")]
     pub keep: bool,
@@ -83,6 +86,10 @@ impl Options {
     /// An empty name is none: that is how make says so.
     fn previous_chart(&self) -> Option<&str> {
         self.previous_chart.as_deref().filter(|chart| !chart.is_empty())
+    }
+
+    fn previous_tag(&self) -> Option<&str> {
+        self.previous_tag.as_deref().filter(|tag| !tag.is_empty())
     }
 
     /// What a browser says as `Host`, and has behind `http://` in its address line.

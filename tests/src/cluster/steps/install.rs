@@ -15,7 +15,15 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
     test.make_namespace(&test.options.namespace).await?;
     let start = Instant::now();
     match test.options.previous_chart() {
-        Some(chart) => test.helm.install_from_another(chart, &test.values).await?,
+        Some(chart) => {
+            let mut values = test.values.clone();
+            if let Some(tag) = test.options.previous_tag() {
+                for image in ["/app/image/tag", "/web/image/tag"] {
+                    *values.pointer_mut(image).context("the values have no tag")? = tag.into();
+                }
+            }
+            test.helm.install_from_another(chart, &values).await?
+        }
         None => test.helm.install(&test.options.chart, &test.values).await?,
     };
     let took = start.elapsed();

@@ -9,6 +9,7 @@ mod limits;
 mod outages;
 mod reinstall;
 mod restart;
+mod rollback;
 mod scale;
 mod stale_reads;
 mod unreachable;
@@ -32,6 +33,8 @@ pub enum Step {
     Restart,
     /// The chart is upgraded.
     Upgrade,
+    /// The release before comes back, and goes again.
+    Rollback,
     /// Pods and processes are killed.
     Kill,
     /// Postgres and the S3 server are away.
@@ -52,12 +55,13 @@ pub enum Step {
 
 impl Step {
     /// All of them, in their order.
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Install,
+        Self::Upgrade,
+        Self::Rollback,
         Self::StaleReads,
         Self::Scale,
         Self::Restart,
-        Self::Upgrade,
         Self::Kill,
         Self::Outages,
         Self::Drain,
@@ -75,6 +79,7 @@ impl Step {
             Self::Scale => "scale 3, 6, 2 under load",
             Self::Restart => "restart app and web under load",
             Self::Upgrade => "upgrade under load",
+            Self::Rollback => "roll back and upgrade again under load",
             Self::Kill => "kill pods and processes under load",
             Self::Outages => "restart Postgres and MinIO under load",
             Self::Drain => "drain a node under load",
@@ -94,6 +99,7 @@ impl Step {
             Self::Scale => scale::run(test).await.map(Some),
             Self::Restart => restart::run(test).await.map(Some),
             Self::Upgrade => upgrade::run(test).await.map(Some),
+            Self::Rollback => rollback::run(test).await.map(Some),
             Self::Kill => kill::run(test).await.map(Some),
             Self::Outages => outages::run(test).await.map(Some),
             Self::Drain => drain::run(test).await,
