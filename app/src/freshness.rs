@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::trace::waits::{self, Wait};
+
 /// The longest L that can be set. `triptych migrate`, which is not told the setting, waits for this one.
 pub const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -73,7 +75,7 @@ impl CommitWait {
     /// Waits. To be called after the commit has returned, or after a commit of somebody else was seen.
     pub async fn pass(self) {
         // A machine that is suspended makes this wait longer, never shorter.
-        tokio::time::sleep(self.0).await;
+        waits::until(Wait::CommitWait, tokio::time::sleep(self.0)).await;
     }
 }
 

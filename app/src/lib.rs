@@ -1,7 +1,8 @@
 //! Triptych, an image board whose replicas always show the same thing. `ARCHITECTURE.md` is the map.
 //!
 //! Imports run one way: `domain`, `markup`, `representation` ← `db`, `store`, `media`, `assets` ← `service`, `live` ←
-//! `web` ← `server` ← `cli`. `tools` are programs beside the board that `cli` starts.
+//! `web` ← `server` ← `cli`. `tools` are programs beside the board that `cli` starts. Whoever waits for something says so to
+//! `trace::waits`, as whoever has something to tell does to `tracing`.
 
 pub mod assets;
 pub mod cli;
@@ -25,5 +26,6 @@ pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod tools;
+pub mod trace;
 pub mod traffic;
 pub mod web;

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 
+use crate::trace::waits::{self, Wait};
+
 /// How long one share waits for memory, over all its steps.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
@@ -120,7 +122,7 @@ impl Share {
         let waiting = StopWaiting { budget: &self.budget, age };
         let started = Instant::now();
         // The outcome is in the ledger: the memory may be granted in the very moment in which the time is over.
-        let _ = tokio::time::timeout(self.patience, granted).await;
+        let _ = waits::until(Wait::Memory, tokio::time::timeout(self.patience, granted)).await;
         drop(waiting);
         self.patience = self.patience.saturating_sub(started.elapsed());
         if self.held() >= bytes { Ok(()) } else { Err(Exhausted) }

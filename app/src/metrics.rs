@@ -128,6 +128,10 @@ pub struct Metrics {
     traffic_budget: Gauge,
     /// What passed, as of the last time that it was handed on.
     pub traffic: TrafficMetrics,
+    /// Requests whose spans a collector has taken.
+    pub traces_exported: Counter,
+    /// Requests whose spans it did not take, or not in time.
+    pub traces_dropped: Counter,
     connections: Gauge,
     idle_connections: Gauge,
     registry: Arc<Registry>,
@@ -152,6 +156,8 @@ impl Default for Metrics {
             traffic_sent: Gauge::default(),
             traffic_budget: Gauge::default(),
             traffic: TrafficMetrics::default(),
+            traces_exported: Counter::default(),
+            traces_dropped: Counter::default(),
             connections: Gauge::default(),
             idle_connections: Gauge::default(),
             registry: Arc::default(),
@@ -202,6 +208,16 @@ impl Default for Metrics {
             "What may be sent in a month; 0 without a budget",
             Unit::Bytes,
             metrics.traffic_budget.clone(),
+        );
+        registry.register(
+            "traces_exported",
+            "Requests whose spans a collector has taken",
+            metrics.traces_exported.clone(),
+        );
+        registry.register(
+            "traces_dropped",
+            "Requests whose spans no collector has taken, or not in time",
+            metrics.traces_dropped.clone(),
         );
         metrics.registry = Arc::new(registry);
         metrics

@@ -20,6 +20,7 @@ use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::service::posting::{PictureStorage, Posting};
 use crate::store::Store;
+use crate::trace::{TraceCounters, Traces};
 use crate::traffic::Meter;
 
 /// For texts that are being posted: room for thousands of usual length, and for twenty of those that are as long as they
@@ -73,6 +74,8 @@ pub struct AppState {
     pub assets: Assets,
     /// Counters.
     pub metrics: Metrics,
+    /// Which requests are recorded, and where they are sent.
+    pub traces: Traces,
     /// What visitors send and receive.
     pub traffic: Meter,
     /// Ready, draining or stopping.
@@ -97,6 +100,8 @@ impl AppState {
             interval: config.feed_interval,
             stale_if_error: config.stale_if_error,
         };
+        let counters =
+            TraceCounters { exported: metrics.traces_exported.clone(), dropped: metrics.traces_dropped.clone() };
         let (to_streams, updates) = mpsc::unbounded_channel();
         let feed = Feed::start(feed_config, &lifecycle, to_streams);
         let commit_wait = CommitWait::of(config.feed_interval);
@@ -132,6 +137,7 @@ impl AppState {
             assets: Assets::new(),
             commit_wait,
             streams,
+            traces: Traces::start(&config.trace, &config.replica, &lifecycle, counters),
             metrics,
             traffic: Meter::default(),
             lifecycle,

@@ -73,7 +73,8 @@ func TestFlows(t *testing.T) {
 		)},
 		{"httproute", slices.Concat(pages("gateway"), servers, stores, smoke, credentials)},
 		{"manifests", slices.Concat(pages("controller"), servers, stores, credentials)},
-		{"bundled", slices.Concat(board, metrics)},
+		// A collector whose address is not known beforehand.
+		{"bundled", slices.Concat(board, metrics, to(anywhere, 443, "app"))},
 		{"openshift", slices.Concat(
 			pages("controller", "smoke"), meters, to("postgresql", 5432, "app", "gc"), to("minio", 9000, "app", "gc"),
 			lookUps("openshift dns", 5353, "app", "web", "gc", "smoke"), credentials,
@@ -90,6 +91,7 @@ func TestFlows(t *testing.T) {
 			// An ingress controller that is no pod of the cluster's network.
 			pages("controller", "reader", "api server", "telemetry"), servers, smoke, lookUps(anywhere, 53, "gc", "migrate"),
 			metrics, to(anywhere, 5432, workers...), to(anywhere, 443, workers...), to("telemetry", 4317, workers...),
+			to("telemetry", 4318, "app"),
 		)},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -41,5 +41,6 @@ mod shared;
 mod silence;
 mod slow_bodies;
 mod smoke;
+mod traces;
 mod traffic;
 mod unknown_rows;

@@ -69,6 +69,8 @@ pub struct ServeConfig {
     pub upload_memory_bytes: usize,
     /// How long the body of a form may take to arrive.
     pub form_timeout: Duration,
+    /// Which traces are sent, and where; which requests are slow.
+    pub trace: TraceConfig,
     /// How long a replica that was told to end goes on serving.
     pub drain_delay: Duration,
     /// How long it may take from being told to the end, the drain delay included.
@@ -187,6 +189,17 @@ pub struct TrafficConfig {
     pub monthly_budget: Option<u64>,
 }
 
+/// Which traces are sent, and where; which requests are slow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TraceConfig {
+    /// A collector that takes OTLP over HTTP; without one, nothing is sent.
+    pub endpoint: Option<Url>,
+    /// The part of the traces that begin here that is sent, from 0 to 1.
+    pub ratio: f64,
+    /// A request that takes as long is told in the log.
+    pub slow: Duration,
+}
+
 /// How many event streams may be open.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamLimits {
@@ -245,6 +258,7 @@ impl ServeConfig {
         );
         let upload_memory_bytes = reader.bytes("TRIPTYCH_UPLOAD_MEMORY");
         let form_timeout = reader.duration("TRIPTYCH_FORM_TIMEOUT");
+        let trace = trace(reader);
         let drain_delay = reader.duration("TRIPTYCH_DRAIN_DELAY");
         let shutdown_timeout = reader.duration("TRIPTYCH_SHUTDOWN_TIMEOUT");
         if let (Some(drain_delay), Some(shutdown_timeout)) = (drain_delay, shutdown_timeout)
@@ -288,6 +302,7 @@ impl ServeConfig {
             streams: StreamLimits { most: most?, per_address: per_address? },
             upload_memory_bytes,
             form_timeout: form_timeout?,
+            trace: trace?,
             drain_delay: drain_delay?,
             shutdown_timeout: shutdown_timeout?,
         })
@@ -441,6 +456,28 @@ fn traffic(reader: &mut VariableReader<'_>) -> Option<TrafficConfig> {
     });
     let monthly_budget = reader.optional("TRIPTYCH_TRAFFIC_BUDGET", amount_of_traffic);
     Some(TrafficConfig { is_public: is_public?, monthly_budget })
+}
+
+fn trace(reader: &mut VariableReader<'_>) -> Option<TraceConfig> {
+    let slow = reader.duration("TRIPTYCH_SLOW_REQUEST");
+    let endpoint = reader.optional("TRIPTYCH_OTLP_ENDPOINT", collector);
+    let ratio = reader.checked("TRIPTYCH_TRACE_RATIO", ratio);
+    Some(TraceConfig { endpoint, ratio: ratio?, slow: slow? })
+}
+
+fn collector(text: &str) -> Result<Url, String> {
+    let is_usable = |url: &Url| {
+        // A password would be in the list of settings and in messages.
+        let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain
+    };
+    let url = Url::parse(text).ok().filter(is_usable);
+    url.ok_or_else(|| "is not an address such as http://collector:4318".to_owned())
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| format!("is {text:?}; a number from 0 to 1 is needed, such as 0.01"))
 }
 
 /// As providers state it: 1 GB is 1,000,000,000 bytes.
@@ -612,6 +649,30 @@ mod tests {
         assert_eq!(CollectConfig::read(&set("")).unwrap().store.prefix, "");
         assert_eq!(CollectConfig::read(&set("staging")).unwrap().store.prefix, "staging/");
         assert!(CollectConfig::read(&set("/staging")).unwrap_err().to_string().contains("TRIPTYCH_S3_PREFIX"));
+    }
+
+    #[test]
+    fn traces_are_sent_to_an_address_and_not_with_a_password() {
+        let with = |name: &'static str, value: &'static str| {
+            ServeConfig::read(&move |other| if other == name { Some(value.to_owned()) } else { complete(other) })
+        };
+        assert_eq!(ServeConfig::read(&complete).unwrap().trace.endpoint, None);
+        for (name, right, wrong) in [
+            (
+                "TRIPTYCH_OTLP_ENDPOINT",
+                &["http://collector:4318", "https://collector/otlp", ""][..],
+                &["collector:4318", "grpc://collector", "http://u:hunter2@collector", "http://c?key=hunter2"][..],
+            ),
+            ("TRIPTYCH_TRACE_RATIO", &["0", "1", "0.001", "1e-3"], &["1.5", "-1", "NaN", "inf", "10%"]),
+        ] {
+            for value in right {
+                with(name, value).unwrap();
+            }
+            for value in wrong {
+                let told = with(name, value).unwrap_err().to_string();
+                assert!(told.contains(name) && !told.contains("hunter2"), "{value}: {told}");
+            }
+        }
     }
 
     #[test]

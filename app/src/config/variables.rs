@@ -230,6 +230,24 @@ pub const VARIABLES: &[Variable] = &[
         "How long it may take from SIGTERM to the end, TRIPTYCH_DRAIN_DELAY included: what has not finished by then is given up. 2s longer than the drain delay at the least",
     ),
     plain(
+        "TRIPTYCH_SLOW_REQUEST",
+        Some("1s"),
+        &[Serve],
+        "A request that takes this long, until its answer begins, is logged as a warning with what it waited for. 0s: every request",
+    ),
+    plain(
+        "TRIPTYCH_OTLP_ENDPOINT",
+        None,
+        &[Serve],
+        "Address of an OpenTelemetry collector that takes OTLP over HTTP, such as http://collector:4318, to which /v1/traces is added; may be left out: then no traces are sent",
+    ),
+    plain(
+        "TRIPTYCH_TRACE_RATIO",
+        Some("1"),
+        &[Serve],
+        "The part of requests whose traces are sent, from 0 to 1, such as 0.01. A request that brings a traceparent is sent if that says so. Probes are not sent",
+    ),
+    plain(
         "TRIPTYCH_METER_LINES",
         Some("/var/lib/triptych/traffic/lines"),
         &[Meter],

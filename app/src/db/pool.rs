@@ -16,6 +16,7 @@ use sqlx::{Connection as _, PgConnection, Postgres};
 use tokio::runtime::Handle;
 
 use super::error::{Error, silence};
+use crate::trace::waits::{self, Wait, Waiting};
 
 /// How long a request waits for a connection before it is told that the database cannot be reached.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -86,6 +87,8 @@ pub struct PgPool(sqlx::PgPool);
 pub struct Connection {
     inner: PoolConnection<Postgres>,
     since: Instant,
+    /// Whoever holds a connection waits for the database, but for moments.
+    _waiting: Waiting,
 }
 
 /// A transaction; rolled back when dropped.
@@ -110,8 +113,11 @@ impl PgPool {
 
     /// A connection that works.
     pub async fn acquire(&self) -> Result<Connection, Error> {
-        let inner = self.0.acquire().await?;
-        Ok(Connection { inner, since: Instant::now() })
+        let inner = {
+            let _waiting = waits::begin(Wait::Pool);
+            self.0.acquire().await?
+        };
+        Ok(Connection { inner, since: Instant::now(), _waiting: waits::begin(Wait::Database) })
     }
 
     /// Closes every connection, and waits until those in use have come back.

@@ -23,6 +23,7 @@ use crate::db::versions::Scope;
 use crate::error::AppError;
 use crate::freshness::{CommitWait, Moment};
 use crate::lifecycle::Lifecycle;
+use crate::trace::waits::{self, Wait};
 
 /// How long requests wait for a database that does not answer before they are told so, or get what is known.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -140,6 +141,7 @@ impl Feed {
         if let Some(current) = self.known().usable_at(begun) {
             return Ok(current);
         }
+        let _waiting = waits::begin(Wait::Feed);
         let mut told = self.0.told.subscribe();
         loop {
             // Only after this is it known what is told from now on.

@@ -24,6 +24,7 @@ use crate::db::versions::{Stamp, Version};
 use crate::domain::{BoardId, PostNo, Refusal};
 use crate::error::AppError;
 use crate::representation::Representation;
+use crate::trace::waits::{self, Wait};
 
 /// Enough to keep every core busy while others wait for the database.
 const CONTENTS_PER_CORE: usize = 4;
@@ -162,7 +163,7 @@ impl PageCache {
                 rendering
             }
         };
-        rendering.await
+        waits::until(Wait::Page, rendering).await
     }
 
     fn start<T: Send + 'static>(
@@ -174,7 +175,7 @@ impl PageCache {
         let this = self.clone();
         // A task of its own: it goes on when the request that started it goes away, because others may wait for it.
         let task = self.runtime.spawn(
-            async move {
+            waits::carried(async move {
                 let ended = Ended { renderings: &this.renderings, asked: &asked };
                 let outcome = this.render(|| load, render).await.map(Arc::new);
                 if let Ok(page) = &outcome {
@@ -182,7 +183,7 @@ impl PageCache {
                 }
                 drop(ended);
                 outcome
-            }
+            })
             .in_current_span(),
         );
         let ended = async { task.await.unwrap_or_else(|error| Err(AppError::Internal(format!("rendering: {error}")))) };

@@ -18,6 +18,7 @@ use crate::domain::{BoardId, Refusal};
 use crate::error::AppError;
 use crate::lifecycle::Lifecycle;
 use crate::service::traffic;
+use crate::trace::waits::{self, Wait};
 
 /// How long a report is told after it was asked for.
 const KEPT_FOR: Duration = Duration::from_secs(5);
@@ -64,7 +65,7 @@ impl Reports {
     /// What reading ended with, for everybody who waited for it.
     pub async fn get(&self, days: u16, board: Option<BoardId>) -> Outcome {
         let key = (days, board);
-        let outcome = self.kept.get_with(key, || self.start(key)).await;
+        let outcome = waits::until(Wait::Page, self.kept.get_with(key, || self.start(key))).await;
         if outcome.is_err() {
             self.kept.invalidate(&key);
         }
@@ -80,7 +81,7 @@ impl Reports {
             traffic::report(&this.pool, days, board, Utc::now()).await.map(Arc::new)
         };
         // A task of its own: others wait for it when the request that started it goes away.
-        let task = self.runtime.spawn(read.in_current_span());
+        let task = self.runtime.spawn(waits::carried(read).in_current_span());
         let ended = async { task.await.unwrap_or_else(|error| Err(AppError::Internal(format!("traffic: {error}")))) };
         ended.boxed().shared()
     }

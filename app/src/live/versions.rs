@@ -16,6 +16,7 @@ use crate::db::{self, PgPool};
 use crate::error::AppError;
 use crate::freshness::Moment;
 use crate::lifecycle::Lifecycle;
+use crate::trace::waits::{self, Wait};
 
 /// More scopes than this in one query would only make the first ones wait.
 const MOST_AT_ONCE: usize = 1000;
@@ -86,7 +87,7 @@ impl Versions {
             return Err(AppError::not_kept());
         }
         let read_at = Moment::now();
-        let Some(version) = self.ask(scope).await? else { return Ok(None) };
+        let Some(version) = waits::until(Wait::Version, self.ask(scope)).await? else { return Ok(None) };
         self.kept.insert(scope, Kept { version, after: current.answer, read_at });
         Ok(Some(Checked { version, as_of: None }))
     }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::{Inspected, Limits, MediaError, Thumbnail, thumbnail};
 use crate::domain::PictureKind;
+use crate::trace::waits::{self, Wait};
 
 /// How many may wait for each that is running. A burst of small pictures is through in a moment, and large ones are
 /// told to come back by [`LONGEST_WAIT`]; what waits is counted in the memory of uploads already.
@@ -81,7 +82,7 @@ impl Pool {
             return Err(PoolError::Busy);
         };
         let turn = timeout(self.longest_wait, Arc::clone(&self.running).acquire_owned());
-        let Ok(Ok(running)) = turn.await else {
+        let Ok(Ok(running)) = waits::until(Wait::DecoderQueue, turn).await else {
             return Err(PoolError::Busy);
         };
         let done = spawn_blocking(move || {
@@ -89,7 +90,7 @@ impl Pool {
             let _permits = (running, admitted);
             work()
         });
-        match done.await {
+        match waits::until(Wait::Decoding, done).await {
             Ok(result) => result.map_err(PoolError::Media),
             // The runtime catches what unwinds; the decoders' own panics are caught before.
             Err(error) if error.is_panic() => Err(PoolError::Media(MediaError::DecoderPanicked { kind })),

@@ -18,6 +18,7 @@ use crate::lifecycle::Lifecycle;
 use crate::media::{self, Inspected, MediaError, PoolError};
 use crate::memory::Share;
 use crate::store::{Content, Object, Store};
+use crate::trace::waits::{self, Wait};
 
 /// How long a post waits for another one that carries the same picture.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -99,7 +100,8 @@ impl PictureStorage {
         put: &mut Vec<Uuid>,
     ) -> Result<PreparedPictures, AppError> {
         let turns = self.turns.wait(inspected.iter().map(|picture| picture.sha256));
-        let turns = tokio::time::timeout(LONGEST_WAIT, turns).await.map_err(|_| Refusal::Busy)?;
+        let turns = waits::until(Wait::Turn, tokio::time::timeout(LONGEST_WAIT, turns));
+        let turns = turns.await.map_err(|_| Refusal::Busy)?;
         let mut prepared: Vec<Prepared> = Vec::with_capacity(uploads.len());
         let mut seen = HashSet::new();
         for (index, (picture, upload)) in inspected.iter().zip(uploads).enumerate() {
@@ -126,7 +128,8 @@ impl PictureStorage {
     /// Waits until the bucket was found to be ours. Not everything that stands in front asks whether a replica is ready, and
     /// while it starts that takes a moment.
     async fn wait_for_bucket(&self) -> Result<(), AppError> {
-        tokio::time::timeout(LONGEST_WAIT_FOR_BUCKET, self.lifecycle.bucket_verified()).await.map_err(|_| {
+        let verified = tokio::time::timeout(LONGEST_WAIT_FOR_BUCKET, self.lifecycle.bucket_verified());
+        waits::until(Wait::Bucket, verified).await.map_err(|_| {
             let cause = "it has not been verified yet that the bucket belongs to this database".to_owned();
             AppError::Unavailable { what: "The picture store", cause }
         })
@@ -140,7 +143,7 @@ impl PictureStorage {
             drop(pieces);
             media::inspect(&whole, &limits)
         };
-        tokio::task::spawn_blocking(inspect)
+        waits::until(Wait::Inspection, tokio::task::spawn_blocking(inspect))
             .await
             .map_err(|error| AppError::Internal(format!("inspecting a picture: {error}")))
     }

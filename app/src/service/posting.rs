@@ -26,6 +26,7 @@ use crate::freshness::CommitWait;
 use crate::hashing::{Hash, KeyedHasher, new_salt};
 use crate::markup;
 use crate::memory::Share;
+use crate::trace::waits::{self, Wait};
 
 /// What a visitor has sent, read and checked as far as that is possible without looking at anything else.
 #[derive(Debug)]
@@ -127,7 +128,7 @@ impl Posting {
             this.commit_wait.pass().await;
             posted
         };
-        let task = task.in_current_span();
+        let task = waits::carried(task).in_current_span();
         let ended = self.tasks.spawn_on(task, &self.runtime).await;
         ended.unwrap_or_else(|error| Err(AppError::Internal(format!("the posting task ended: {error}"))))
     }
@@ -254,7 +255,7 @@ impl Posting {
         pictures: &[Prepared],
     ) -> Result<(Posted, Vec<Uuid>), WriteFailure> {
         let permit = tokio::time::timeout(LONGEST_WAIT, self.writers.acquire());
-        let Ok(Ok(_permit)) = permit.await else { return Err(Refusal::Overloaded.into()) };
+        let Ok(Ok(_permit)) = waits::until(Wait::Writer, permit).await else { return Err(Refusal::Overloaded.into()) };
         let mut connection = self.pool.acquire().await?;
         let mut transaction = connection.begin().await?;
         if let Some(digest) = digest

@@ -17,6 +17,7 @@ use secrecy::ExposeSecret;
 
 use super::{Content, Error, Object};
 use crate::config::StoreConfig;
+use crate::trace::waits::{self, Wait};
 
 /// The key of the object that says to which installation all others belong, below the prefix.
 const OWNER: &str = "installation";
@@ -173,6 +174,7 @@ impl Store {
 
     /// Puts an object.
     pub async fn put(&self, object: Object, content: &Content) -> Result<(), Error> {
+        let _waiting = waits::begin(Wait::StorePut);
         self.client
             .put_object()
             .bucket(&self.bucket)
@@ -192,6 +194,7 @@ impl Store {
 
     /// Gets an object, or the inclusive range of its bytes.
     pub async fn get(&self, object: Object, range: Option<(u64, u64)>) -> Result<Download, Error> {
+        let _waiting = waits::begin(Wait::StoreGet);
         let answer = self
             .client
             .get_object()
@@ -216,6 +219,7 @@ impl Store {
             .quiet(true)
             .build()
             .map_err(|error| Error::Unavailable(error.to_string()))?;
+        let _waiting = waits::begin(Wait::StoreDelete);
         let answer = self
             .client
             .delete_objects()

@@ -16,6 +16,7 @@ use crate::error::AppError;
 use crate::live::{Checked, KeptPage, PageKey};
 use crate::representation::Representation;
 use crate::state::AppState;
+use crate::trace::waits::{self, Wait};
 
 /// Says as of when an answer is that may be older than the request.
 pub(crate) const AS_OF: HeaderName = HeaderName::from_static("x-as-of");
@@ -44,6 +45,7 @@ where
         return Ok(unchanged);
     }
     let Some(key) = key else {
+        let _waiting = waits::begin(Wait::Page);
         let page = state.pages.render(load, render).await?;
         return Ok(whole(gzip, &state.fingerprint, version, tags, &page));
     };

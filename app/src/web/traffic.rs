@@ -16,6 +16,7 @@ use crate::error::AppError;
 use crate::live::{Boards, Checked};
 use crate::representation::Representation;
 use crate::state::AppState;
+use crate::trace::waits::{self, Wait};
 
 /// The query of whoever wants another time than the usual one.
 #[derive(Debug, Deserialize)]
@@ -75,6 +76,7 @@ pub(crate) async fn answer(
     render: impl FnOnce(&Asked) -> Result<Representation, AppError> + Send + 'static,
 ) -> Result<HttpResponse, AppError> {
     let version = asked.checked.version;
+    let _waiting = waits::begin(Wait::Page);
     let made = state.pages.render(|| async move { Ok((version, asked)) }, move |_, asked| render(&asked)).await?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header(CachePolicy::Never.header()).insert_header((VARY, "Accept-Encoding"));

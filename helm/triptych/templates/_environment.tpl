@@ -80,6 +80,14 @@
   value: {{ int .Values.app.streams.max | quote }}
 - name: TRIPTYCH_MAX_STREAMS_PER_ADDRESS
   value: {{ int .Values.app.streams.perAddress | quote }}
+- name: TRIPTYCH_SLOW_REQUEST
+  value: {{ .Values.tracing.slowRequest | quote }}
+{{- with .Values.tracing.otlpEndpoint }}
+- name: TRIPTYCH_OTLP_ENDPOINT
+  value: {{ . | quote }}
+- name: TRIPTYCH_TRACE_RATIO
+  value: {{ $.Values.tracing.sampleRatio | quote }}
+{{- end }}
 - name: TRIPTYCH_DRAIN_DELAY
   value: {{ printf "%ds" (int .Values.app.drainDelaySeconds) }}
 - name: TRIPTYCH_SHUTDOWN_TIMEOUT

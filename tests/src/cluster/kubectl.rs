@@ -132,6 +132,13 @@ impl Kubectl {
         objects.iter().map(Pod::read).collect()
     }
 
+    /// Those of them that were not asked to end: pods of web go on serving for long after that.
+    pub(crate) async fn staying(&self, component: Component) -> Result<Vec<Pod>> {
+        let mut pods = self.pods(component).await?;
+        pods.retain(|pod| !pod.ending);
+        Ok(pods)
+    }
+
     /// All pods of the namespace.
     pub(crate) async fn all_pods(&self) -> Result<Vec<Pod>> {
         self.list(&["pods"]).await?.iter().map(Pod::read).collect()

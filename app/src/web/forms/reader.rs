@@ -14,6 +14,7 @@ use super::multipart;
 use super::texts::{IncomingText, MOST_FIELDS, Texts};
 use crate::domain::{PostLimits, Refusal};
 use crate::state::AppState;
+use crate::trace::waits::{self, Wait};
 use crate::web::http::negotiation::header;
 
 /// How much is read and thrown away behind the limit before the connection is given up.
@@ -21,6 +22,7 @@ const SURPLUS_BYTES: usize = 8 << 20;
 
 /// Reads a form of either encoding. Never fails: what is wrong is in [`Form::problem`].
 pub(crate) async fn read(request: &HttpRequest, state: &AppState, payload: web::Payload) -> Form {
+    let _waiting = waits::begin(Wait::Body);
     let mut form = Form::default();
     let limits = &state.config.posts;
     let announced = header(request, CONTENT_LENGTH).parse::<usize>().ok();

@@ -1,5 +1,6 @@
 //! What happens to every request on its way in and out, whatever it asks for: a number, an answer even after a panic,
-//! errors in the form asked for, headers that protect, counting of requests and bytes, and a line in the log at level debug.
+//! errors in the form asked for, headers that protect, counting of requests and bytes, its trace, and a line in the log: at level debug,
+//! or as a warning if it was slow.
 
 pub(crate) mod errors;
 mod headers;
@@ -22,6 +23,7 @@ pub(crate) use traffic::BOARD;
 
 use crate::metrics::Counted;
 use crate::state::AppState;
+use crate::trace::waits;
 use crate::web::forms::close_if_unread;
 use request_id::RequestId;
 use traffic::Exchange;
@@ -37,8 +39,9 @@ pub(super) async fn around(
     let id = RequestId::new();
     request.extensions_mut().insert(id);
     let exchange = Exchange::begin(&mut request, &state);
-    let span = measure::span(&request, id, &state);
-    async move {
+    let open = measure::Open::begin(&request, id, &state, started);
+    let (span, is_recorded) = (open.span(), open.is_recorded());
+    waits::of_request(started, is_recorded, async move {
         let in_flight = Counted::new(&state.metrics.in_flight);
         // Connections to Postgres and S3 belong to the runtime in whose context they were opened. Workers have a runtime
         // each, and one that has nothing left to do at the end takes its own with it, while others still use those
@@ -48,9 +51,14 @@ pub(super) async fn around(
         let response = errors::in_form_asked_for(response.map_into_boxed_body(), &state);
         let mut response = close_if_unread(response);
         headers::set(&mut response, &state, id);
-        measure::report(&response, &state, started);
+        open.answered(&response);
         Ok(exchange.answered(response))
-    }
+    })
     .instrument(span)
     .await
+}
+
+/// Whether nobody asks but who looks after the replica.
+fn is_probe(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz")
 }

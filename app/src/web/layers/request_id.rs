@@ -22,6 +22,10 @@ impl RequestId {
         self.0.encode_lower(text)
     }
 
+    pub(super) fn text(self) -> String {
+        self.0.to_string()
+    }
+
     pub(super) fn header(self) -> Option<HeaderValue> {
         HeaderValue::from_str(self.as_str(&mut Text::default())).ok()
     }
@@ -29,5 +33,5 @@ impl RequestId {
 
 /// The number of a request.
 pub(crate) fn request_id(request: &HttpRequest) -> String {
-    request.extensions().get::<RequestId>().map(|id| id.0.to_string()).unwrap_or_default()
+    request.extensions().get::<RequestId>().map(|id| id.text()).unwrap_or_default()
 }

@@ -35,7 +35,7 @@ const COUNTED_BY: &str = "x-counted-by";
 /// The board that an answer is about, where its address does not tell: for nginx, which keeps it with the picture.
 pub(crate) const BOARD: HeaderName = HeaderName::from_static("x-board");
 /// Headers that proxies add on the way.
-const OF_PROXIES: [&str; 9] = [
+const OF_PROXIES: [&str; 11] = [
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
@@ -45,6 +45,8 @@ const OF_PROXIES: [&str; 9] = [
     "forwarded",
     "via",
     "x-request-id",
+    "traceparent",
+    "tracestate",
 ];
 /// `Server: nginx` and `Connection: keep-alive`, each with the end of its line.
 const ADDED_BY_WEB: u64 = 15 + 24;
@@ -69,7 +71,7 @@ impl Exchange {
     pub(super) fn begin(request: &mut ServiceRequest, state: &Data<AppState>) -> Self {
         let behind_web = state.config.behind_web;
         let elsewhere = behind_web && request.headers().contains_key(COUNTED_BY);
-        let is_probe = matches!(request.path(), "/livez" | "/readyz");
+        let is_probe = super::is_probe(request.path());
         let kind = (!elsewhere && !is_probe).then_some(TrafficKind::Refused);
         let told = if behind_web { length_told(request.headers()) } else { None };
         let received = Rc::new(Cell::new(told.unwrap_or_else(|| request_head(request.head()))));

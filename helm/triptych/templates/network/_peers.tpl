@@ -43,7 +43,12 @@ destination, which is everywhere. `0.0.0.0/0` is not: to some networks that is e
 
 {{/* The port of the S3 server outside of the release, as its address says. */}}
 {{- define "triptych.s3Port" -}}
-{{- $url := urlParse .Values.s3.endpoint -}}
+{{- include "triptych.portOf" .Values.s3.endpoint -}}
+{{- end -}}
+
+{{/* The port of an address. */}}
+{{- define "triptych.portOf" -}}
+{{- $url := urlParse . -}}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
 {{- $port | default (ternary "443" "80" (eq $url.scheme "https")) -}}
 {{- end -}}

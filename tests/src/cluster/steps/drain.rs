@@ -14,7 +14,7 @@ pub(super) async fn run(test: &mut Test) -> Result<Option<String>> {
     let kubectl = &test.kubectl;
     let Some(node) = choose(kubectl).await? else { return Ok(None) };
     let has_app = |pods: &[Pod]| pods.iter().any(|pod| pod.node == node);
-    let before = kubectl.pods(Component::App).await?;
+    let before = kubectl.staying(Component::App).await?;
     if !has_app(&before) {
         // Pods that were killed have left it to the others. New ones are spread.
         let deployment = format!("deployment/{FULL}-app");
@@ -40,7 +40,7 @@ async fn choose(kubectl: &Kubectl) -> Result<Option<String>> {
 
 async fn drain(test: &Test, node: &str) -> Result<String> {
     let kubectl = &test.kubectl;
-    let number = |component| async move { anyhow::Ok(kubectl.pods(component).await?.len()) };
+    let number = |component| async move { anyhow::Ok(kubectl.staying(component).await?.len()) };
     let (app, web) = (number(Component::App).await?, number(Component::Web).await?);
     let (moved, load) = under_load(&test.board, "drain", Tolerance::Nothing, async |load| {
         let before = kubectl.all_pods().await?.iter().filter(|pod| pod.node == node).count();

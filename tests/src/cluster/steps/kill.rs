@@ -20,7 +20,7 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
     let kubectl = &test.kubectl;
     kubectl.run(&["scale", &format!("deployment/{FULL}-app"), &format!("--replicas={REPLICAS}")]).await?;
     kubectl.settled(Component::App, REPLICAS).await?;
-    let web = kubectl.pods(Component::Web).await?.len();
+    let web = kubectl.staying(Component::Web).await?.len();
     let processes = Processes::new(test).await?;
     let ((), load) = under_load(&test.board, "kill", Tolerance::Anything, async |load| {
         for _ in 0..ROUNDS {

@@ -20,7 +20,7 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
         let (mut replaced, mut uploads) = (Vec::new(), 0);
         for component in [Component::App, Component::Web] {
             let slow = SlowUploads::begin(&test.board, "restart").await?;
-            let before = kubectl.pods(component).await?;
+            let before = kubectl.staying(component).await?;
             let deployment = format!("deployment/{FULL}-{}", component.label());
             kubectl.run(&["rollout", "restart", &deployment]).await?;
             kubectl.run(&["rollout", "status", &deployment, "--timeout=4m"]).await?;

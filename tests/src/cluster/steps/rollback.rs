@@ -21,7 +21,7 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
     kubectl.settled(Component::App, wanted).await?;
     let credentials = generated(test).await?;
     let (_, load) = under_load(&test.board, "rollback", Tolerance::PoliteRefusals, async |load| {
-        let before = kubectl.pods(Component::App).await?;
+        let before = kubectl.staying(Component::App).await?;
         test.helm.rollback(REVISION).await?;
         let back = all_new(kubectl, Component::App, &before).await?;
         load.more(20).await?;

@@ -17,7 +17,7 @@ const TITLE: &str = "After";
 
 pub(super) async fn run(test: &mut Test) -> Result<String> {
     let credentials = generated(test).await?;
-    let before = test.kubectl.pods(Component::App).await?;
+    let before = test.kubectl.staying(Component::App).await?;
     let mut values = test.values.clone();
     values.as_object_mut().context("the values are no object")?.insert("title".into(), json!(TITLE));
     // As many as there are: the number belongs to whoever has scaled last.
