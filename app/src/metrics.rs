@@ -31,6 +31,13 @@ pub struct RouteLabels {
     pub route: String,
 }
 
+/// Labels of what requests wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WaitLabels {
+    /// For what, as in a trace.
+    pub wait: &'static str,
+}
+
 /// Labels of a post.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PostLabels {
@@ -108,6 +115,8 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     /// Seconds from the first byte of a request to the head of its answer.
     pub duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    /// Seconds that requests have waited for something, each request that did.
+    pub waits: Family<WaitLabels, Histogram, fn() -> Histogram>,
     /// Requests that are being answered.
     pub in_flight: Gauge,
     /// Connections of clients.
@@ -144,6 +153,7 @@ impl Default for Metrics {
         let mut metrics = Self {
             requests: Family::default(),
             duration: Family::new_with_constructor(histogram),
+            waits: Family::new_with_constructor(histogram),
             in_flight: Gauge::default(),
             client_connections: Gauge::default(),
             event_streams: Gauge::default(),
@@ -169,6 +179,12 @@ impl Default for Metrics {
             "Time from a request to the head of its answer",
             Unit::Seconds,
             metrics.duration.clone(),
+        );
+        registry.register_with_unit(
+            "http_request_wait",
+            "Time that a request waited for something: the pool, the database, the feed, a decoder, the store",
+            Unit::Seconds,
+            metrics.waits.clone(),
         );
         registry.register("http_requests_in_flight", "Requests being answered", metrics.in_flight.clone());
         registry.register("http_connections", "Open connections of clients", metrics.client_connections.clone());

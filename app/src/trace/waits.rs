@@ -24,8 +24,8 @@ macro_rules! waits {
         }
 
         impl Wait {
-            /// How many there are.
-            const COUNT: usize = [$(Self::$variant),*].len();
+            /// All of them, in the order of their declaration.
+            const ALL: [Self; [$(Self::$variant),*].len()] = [$(Self::$variant),*];
 
             /// Its name in a trace.
             #[must_use]
@@ -90,7 +90,7 @@ pub struct Waits {
 
 #[derive(Debug, Default)]
 struct Measured {
-    totals: [Total; Wait::COUNT],
+    totals: [Total; Wait::ALL.len()],
     steps: Vec<Step>,
 }
 
@@ -191,6 +191,14 @@ impl Waits {
         let total = measured.totals.get(wait as usize)?;
         let running = total.since.map(|since| since.elapsed()).unwrap_or_default();
         u64::try_from((total.ended + running).as_millis()).ok().filter(|milliseconds| *milliseconds > 0)
+    }
+
+    /// What was waited for, and how long.
+    #[must_use]
+    pub fn ended(&self) -> Vec<(Wait, Duration)> {
+        let measured = self.measured();
+        let all = Wait::ALL.into_iter().zip(measured.totals.iter().map(|total| total.ended));
+        all.filter(|(_, took)| !took.is_zero()).collect()
     }
 
     /// Every wait that has ended since this was last asked, in the order of their ends.

@@ -10,7 +10,7 @@ use actix_web::web::Data;
 use tracing::{Level, Span, field};
 
 use super::request_id::{RequestId, Text};
-use crate::metrics::{RequestLabels, RouteLabels};
+use crate::metrics::{RequestLabels, RouteLabels, WaitLabels};
 use crate::state::AppState;
 use crate::trace::context::{self, Context, Parent};
 use crate::trace::waits::{self, Wait};
@@ -106,8 +106,12 @@ impl Open {
         }
         let route = route.unwrap_or_else(|| NO_ROUTE.to_owned());
         let labels = RequestLabels { route, method: self.method, status };
-        self.state.metrics.requests.get_or_create(&labels).inc();
-        self.state.metrics.duration.get_or_create(&RouteLabels { route: labels.route }).observe(took.as_secs_f64());
+        let metrics = &self.state.metrics;
+        for (wait, waited) in waits::so_far().map(|waits| waits.ended()).unwrap_or_default() {
+            metrics.waits.get_or_create(&WaitLabels { wait: wait.name() }).observe(waited.as_secs_f64());
+        }
+        metrics.requests.get_or_create(&labels).inc();
+        metrics.duration.get_or_create(&RouteLabels { route: labels.route }).observe(took.as_secs_f64());
     }
 
     fn hand_on(&self, route: Option<String>, status: Option<u16>, took: Duration) {
