@@ -42,8 +42,10 @@ impl PgBouncer {
 
     /// One with further settings.
     pub async fn with(postgres: &Postgres, settings: &str) -> Result<Self> {
-        // Debian has it where only administrators look.
-        let program = account::program("pgbouncer").context("PgBouncer (Debian package pgbouncer) is missing")?;
+        let program = account::program("pgbouncer");
+        let program = program.context(
+            "PgBouncer 1.21 or later (Debian package pgbouncer, or what `tests/install test` builds) is missing",
+        )?;
         let scratch = Scratch::new("pgbouncer")?;
         let beside = program.parent().context("PgBouncer has no directory")?;
         let account = Account::unprivileged_in(&[scratch.path(), beside])?;
