@@ -15,7 +15,7 @@ const DATABASE: &str = "board";
 /// The two servers, with an empty database.
 pub(crate) struct Servers {
     // Dropped before what is behind it.
-    _pgbouncer: Option<PgBouncer>,
+    pgbouncer: Option<PgBouncer>,
     pub(crate) postgres: Postgres,
     pub(crate) s3: S3,
     database_url: String,
@@ -39,7 +39,7 @@ impl Servers {
             ],
         };
         let (secret, scratch) = (secret::new(), Scratch::new("servers")?);
-        Ok(Self { _pgbouncer: pgbouncer, postgres, s3, database_url, database, secret, scratch })
+        Ok(Self { pgbouncer, postgres, s3, database_url, database, secret, scratch })
     }
 
     /// The address of the database, past everything that may stand in between.
@@ -107,6 +107,16 @@ impl Servers {
     pub(crate) async fn execute(&self, sql: &str) -> Result<()> {
         let done = self.connect().await?.execute(AssertSqlSafe(sql.to_owned())).await;
         done.map(drop).with_context(|| format!("cannot run: {sql}"))
+    }
+
+    /// Closes the sessions that a pooler keeps open, as it does itself when it is told to, or when another server has become
+    /// the primary. Without a pooler nothing happens.
+    pub(crate) async fn pooler_lets_go(&self) -> Result<()> {
+        if self.pgbouncer.is_some() {
+            let sessions = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'triptych_serve'";
+            self.postgres.connect("postgres").await?.execute(sessions).await?;
+        }
+        Ok(())
     }
 
     /// One whole number from the database.
