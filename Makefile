@@ -12,7 +12,7 @@ PACKAGES := -p triptych -p triptych-tests
 PROGRAMS := $(CARGO_TARGET_DIR)/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-browser test-chart test-cluster test-minio images kind kind-previous kind-down chart sqlx bench screenshot
+.PHONY: help up test test-browser test-chart test-cluster test-minio test-pgbouncer images kind kind-previous kind-down chart sqlx bench screenshot
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ test-minio: ## Run the system tests on a real MinIO
 	@tests/install minio
 	cargo build --locked $(PACKAGES)
 	TRIPTYCH_TEST_MINIO="$$(command -v minio)" cargo test --locked $(PACKAGES) --test system
+
+test-pgbouncer: ## Run the system tests through PgBouncer in transaction mode
+	@tests/install test
+	cargo build --locked $(PACKAGES)
+	TRIPTYCH_TEST_PGBOUNCER=1 cargo test --locked $(PACKAGES) --test system
 
 kind: ## Bring the board to a kind cluster here (KIND_CLUSTER=triptych, KIND_NODE_IMAGE=, PREBUILT=1)
 	@k8s/kind up

@@ -180,11 +180,14 @@ fn say(line: &str) {
 
 async fn migrate(config: MigrateConfig, claim_bucket: bool) -> anyhow::Result<()> {
     let patience = Patience { since: Instant::now(), limit: config.wait, setting: "TRIPTYCH_MIGRATE_WAIT, " };
-    let database = &config.database.url;
+    let (database, serving) = match &config.owner {
+        Some(owner) => (owner, Some(&config.database.url)),
+        None => (&config.database.url, None),
+    };
     let postgres = format!("Postgres at {}", db::place(database));
     patience
         .until_done(&postgres, || async {
-            db::migrate(database).await.map_err(|error| (db::migration_may_pass(&error), db::cause(&error)))
+            db::migrate(database, serving).await.map_err(|error| (db::migration_may_pass(&error), db::cause(&error)))
         })
         .await?;
     let store = Store::new(&config.store);
@@ -252,11 +255,12 @@ async fn collect(config: &CollectConfig, grace: Duration, most_orphans: Option<u
     // Where network policies are enforced, a new pod is refused until the nodes have heard of it.
     let patience = Patience { since: Instant::now(), limit: GC_PATIENCE, setting: "" };
     let postgres = format!("Postgres at {}", db::place(&config.database.url));
-    let is_current = patience.until_done(&postgres, || async {
-        let is_current = async { db::schema_is_current(&mut *pool.acquire().await?).await };
-        is_current.await.map_err(|error| (db::is_passing(&error), error.to_string()))
+    let objection = patience.until_done(&postgres, || async {
+        db::objection(&pool).await.map_err(|error| (db::is_passing(&error), error.to_string()))
     });
-    anyhow::ensure!(is_current.await?, "the schema is older than this binary; run `triptych migrate`");
+    if let Some(objection) = objection.await? {
+        anyhow::bail!("{objection}");
+    }
     let place = format!("the bucket {}", store.place());
     let verified = patience.until_done(&place, || async {
         let verified = installation::verify(&pool, &store).await;

@@ -88,6 +88,7 @@ func TestBrokenObjects(t *testing.T) {
 	checks := map[string]func([]object) []string{
 		"pod security": checkPodSecurity,
 		"pods":         checkPods,
+		"owner":        checkOwner,
 		"servers":      checkServers,
 		"variables":    func(objects []object) []string { return checkVariables(objects, programs) },
 		"labels":       func(objects []object) []string { return checkLabels(objects, r) },
@@ -166,7 +167,7 @@ func TestBrokenObjects(t *testing.T) {
 		{"pods", "variable TRIPTYCH_TITLE is there twice", func(t *testing.T, o []object) {
 			one(t, o).Env = append(one(t, o).Env, corev1.EnvVar{Name: "TRIPTYCH_TITLE"})
 		}},
-		{"pods", "uses POSTGRES_PASSWORD, which is not set above it", func(t *testing.T, o []object) { slices.Reverse(one(t, o).Env) }},
+		{"pods", "uses POSTGRES_SERVE_PASSWORD, which is not set above it", func(t *testing.T, o []object) { slices.Reverse(one(t, o).Env) }},
 		{"pods", "port 8080/TCP is there twice", func(t *testing.T, o []object) { one(t, o).Ports[1].ContainerPort = 8080 }},
 		{"pods", "port http is there twice", func(t *testing.T, o []object) { one(t, o).Ports[1].Name = "http" }},
 		{"pods", `asks port "web"`, func(t *testing.T, o []object) { one(t, o).LivenessProbe.HTTPGet.Port = intstr.FromString("web") }},
@@ -185,6 +186,17 @@ func TestBrokenObjects(t *testing.T) {
 		}},
 		{"pods", "Pod/board-triptych-smoke: has no deadline", func(t *testing.T, o []object) {
 			must[*corev1.Pod](t, o, "Pod", full+"-smoke").Spec.ActiveDeadlineSeconds = nil
+		}},
+
+		{"owner", "Deployment/board-triptych-app: container app knows the password of the owner", func(t *testing.T, o []object) {
+			one(t, o).Env[0].ValueFrom.SecretKeyRef.Key = "postgresql-password"
+		}},
+		{"owner", "CronJob/board-triptych-gc: container gc is told who the owner is", func(t *testing.T, o []object) {
+			container := &must[*batchv1.CronJob](t, o, "CronJob", full+"-gc").Spec.JobTemplate.Spec.Template.Spec.Containers[0]
+			container.Env = append(container.Env, corev1.EnvVar{Name: "TRIPTYCH_MIGRATE_DATABASE_URL"})
+		}},
+		{"owner", "container app: nobody knows what all of a Secret is", func(t *testing.T, o []object) {
+			one(t, o).EnvFrom = []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: full + "-credentials"}}}}
 		}},
 
 		{"servers", "no startup probe", func(t *testing.T, o []object) { one(t, o).StartupProbe = nil }},

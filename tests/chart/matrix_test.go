@@ -35,7 +35,7 @@ var cases = []valueSet{
 	{
 		name:      "external",
 		rendering: rendering{files: []string{"values/external.yaml"}},
-		existing:  []string{"Secret/board-secret[secret]", "Secret/board-database[url]", "Secret/board-s3[id]", "Secret/board-s3[key]"},
+		existing:  []string{"Secret/board-secret[secret]", "Secret/board-database[url]", "Secret/board-owner[address]", "Secret/board-s3[id]", "Secret/board-s3[key]"},
 	},
 	{
 		name:      "minimal",
@@ -136,6 +136,7 @@ func TestMatrix(t *testing.T) {
 			}{
 				{"pod security", func() []string { return checkPodSecurity(objects) }},
 				{"pods", func() []string { return checkPods(objects) }},
+				{"owner", func() []string { return checkOwner(objects) }},
 				{"servers", func() []string { return checkServers(objects) }},
 				{"variables", func() []string { return checkVariables(objects, known) }},
 				{"labels", func() []string { return checkLabels(objects, c.rendering) }},

@@ -171,7 +171,7 @@ var asked = []struct {
 }{
 	{53, corev1.ProtocolUDP}, {53, corev1.ProtocolTCP}, {80, corev1.ProtocolTCP}, {443, corev1.ProtocolTCP},
 	{4317, corev1.ProtocolTCP}, {4318, corev1.ProtocolTCP}, {5353, corev1.ProtocolUDP}, {5353, corev1.ProtocolTCP}, {5432, corev1.ProtocolTCP},
-	{5433, corev1.ProtocolTCP}, {6443, corev1.ProtocolTCP}, {8080, corev1.ProtocolTCP}, {8443, corev1.ProtocolTCP},
+	{5433, corev1.ProtocolTCP}, {5434, corev1.ProtocolTCP}, {6443, corev1.ProtocolTCP}, {8080, corev1.ProtocolTCP}, {8443, corev1.ProtocolTCP},
 	{9000, corev1.ProtocolTCP}, {9090, corev1.ProtocolTCP}, {9113, corev1.ProtocolTCP}, {16443, corev1.ProtocolTCP},
 }
 

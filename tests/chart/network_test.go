@@ -81,7 +81,7 @@ func TestFlows(t *testing.T) {
 		)},
 		{"external", slices.Concat(
 			pages("controller"), servers, smoke, lookUps(anywhere, 53, "gc", "migrate"),
-			to("external database", 5433, workers...), to("s3", 8443, workers...),
+			to("external database", 5433, workers...), to("external database", 5434, workers...), to("s3", 8443, workers...),
 		)},
 		{"production", slices.Concat(
 			pages("controller"), servers, smoke, credentials, lookUps(anywhere, 53, "gc", "migrate"),

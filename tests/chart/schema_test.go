@@ -198,7 +198,7 @@ var contradictions = map[string][]contradiction{
 		{"a board that is there twice", []string{`boards=[{"slug":"b","title":"Random"},{"slug":"b","title":"Other"}]`}, `boards: "b" is there twice`},
 	},
 	"bundled": {
-		{"two databases", []string{`externalDatabase.existingSecret="board-database"`}, `externalDatabase.existingSecret with postgresql.enabled=true`},
+		{"two databases", []string{`externalDatabase.existingSecret="board-database"`}, `externalDatabase.existingSecret or externalDatabase.ownerSecret with postgresql.enabled=true`},
 		{"two S3 servers", []string{`s3.endpoint="https://s3.example.org"`}, `s3.endpoint or s3.existingSecret with minio.enabled=true`},
 		{"hook before Postgres", []string{`migrations.hook.enabled=true`}, `migrations.hook.enabled with postgresql.enabled=true`},
 		{"hook before MinIO", []string{`migrations.hook.enabled=true`}, `migrations.hook.enabled with minio.enabled=true`},

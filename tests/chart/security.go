@@ -139,6 +139,36 @@ func checkContainer(container corev1.Container, report func(string, ...any)) {
 	}
 }
 
+// checkOwner finds containers besides the migration that could connect as the owner of the tables, who may do everything
+// to them. The bundled server itself has to know its password.
+func checkOwner(objects []object) []string {
+	var problems []string
+	for _, w := range workloads(objects) {
+		for _, container := range w.containers() {
+			if container.Name == "migrate" || container.Name == "postgresql" || w.ofOperator() {
+				continue
+			}
+			report := func(format string, arguments ...any) {
+				problems = append(problems, fmt.Sprintf("%s: container %s%s", w, container.Name, fmt.Sprintf(format, arguments...)))
+			}
+			for _, variable := range container.Env {
+				if from := variable.ValueFrom; from != nil && from.SecretKeyRef != nil && from.SecretKeyRef.Key == "postgresql-password" {
+					report(" knows the password of the owner: %s", variable.Name)
+				}
+				if strings.HasPrefix(variable.Name, "TRIPTYCH_MIGRATE_") && variable.Name != "TRIPTYCH_MIGRATE_WAIT" {
+					report(" is told who the owner is: %s", variable.Name)
+				}
+			}
+			for _, from := range container.EnvFrom {
+				if from.SecretRef != nil {
+					report(": nobody knows what all of a Secret is: %s", from.SecretRef.Name)
+				}
+			}
+		}
+	}
+	return problems
+}
+
 // checkUnique finds what is there twice. Server-side apply, Helm 4's way, refuses it; before, one of the two was dropped.
 func checkUnique(w workload, report func(string, ...any)) {
 	seen := map[string]bool{}

@@ -67,9 +67,9 @@ func TestCredentialsComeFromTheJob(t *testing.T) {
 		set  []string
 		keys []string
 	}{
-		{nil, []string{"secret", "postgresql-password", "minio-password"}},
+		{nil, []string{"secret", "postgresql-password", "postgresql-serve-password", "minio-password"}},
 		{[]string{`postgresql.enabled=false`, `externalDatabase.existingSecret="x"`}, []string{"secret", "minio-password"}},
-		{[]string{`minio.enabled=false`, `s3={"endpoint":"https://s3.example.org","existingSecret":"x"}`}, []string{"secret", "postgresql-password"}},
+		{[]string{`minio.enabled=false`, `s3={"endpoint":"https://s3.example.org","existingSecret":"x"}`}, []string{"secret", "postgresql-password", "postgresql-serve-password"}},
 	} {
 		made := map[string]bool{}
 		for _, r := range madeByJob(render(t, rendering{set: c.set})) {

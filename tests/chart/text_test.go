@@ -118,7 +118,7 @@ func TestTextsArriveAsTheyAre(t *testing.T) {
 	}
 	for name, wanted := range map[string]string{
 		"TRIPTYCH_TITLE": title, "TRIPTYCH_TRUSTED_PROXIES": "10.0.0.0/8,fd00::/8", "TRIPTYCH_PUBLIC_URL": "https://board.example.org",
-		"TRIPTYCH_MAX_FILES": "4", "TRIPTYCH_MAX_FILE_SIZE": "8MiB", "TRIPTYCH_DECODERS": "2",
+		"TRIPTYCH_MAX_FILES": "4", "TRIPTYCH_MAX_FILE_SIZE": "8MiB", "TRIPTYCH_DECODERS": "2", "TRIPTYCH_DATABASE_CONNECTIONS": "8",
 		"TRIPTYCH_FEED_INTERVAL": "20ms", "TRIPTYCH_STALE_IF_ERROR": "10m",
 		"TRIPTYCH_MAX_STREAMS": "10000", "TRIPTYCH_MAX_STREAMS_PER_ADDRESS": "50",
 	} {
@@ -269,7 +269,7 @@ func TestLabelsThatAreNamedTwice(t *testing.T) {
 // It takes exactly the place of the chart's, above what is made of it; what the chart does not have comes last.
 func TestExtraEnvironmentKeepsTheOrder(t *testing.T) {
 	before := render(t, rendering{})
-	after := render(t, rendering{set: []string{`app.extraEnv=[{"name":"TRIPTYCH_LOG","value":"debug"},{"name":"POSTGRES_PASSWORD","value":"another"},{"name":"TRIPTYCH_S3_BUCKET","value":"another"}]`}})
+	after := render(t, rendering{set: []string{`app.extraEnv=[{"name":"TRIPTYCH_LOG","value":"debug"},{"name":"POSTGRES_SERVE_PASSWORD","value":"another"},{"name":"TRIPTYCH_S3_BUCKET","value":"another"}]`}})
 	reportAll(t, checkPods(after))
 	found := workloads(after)
 	for index, w := range workloads(before) {
@@ -284,7 +284,7 @@ func TestExtraEnvironmentKeepsTheOrder(t *testing.T) {
 			}
 			for _, variable := range variables {
 				names = append(names, variable.Name)
-				if replaced := variable.Name == "POSTGRES_PASSWORD" || variable.Name == "TRIPTYCH_S3_BUCKET"; replaced && (variable.Value != "another" || variable.ValueFrom != nil) {
+				if replaced := variable.Name == "POSTGRES_SERVE_PASSWORD" || variable.Name == "TRIPTYCH_S3_BUCKET"; replaced && (variable.Value != "another" || variable.ValueFrom != nil) {
 					t.Errorf("%s: container %s has the chart's %s", w, container.Name, variable.Name)
 				}
 			}

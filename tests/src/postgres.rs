@@ -23,8 +23,10 @@ use crate::{
     secret,
 };
 
-/// The database superuser of the cluster; Triptych connects as it too.
+/// The superuser of the cluster, and the owner of the tables of Triptych.
 const USER: &str = "triptych";
+/// The role that replicas connect as, which `triptych migrate` makes.
+const SERVING: &str = "triptych_serve";
 /// Settings for clusters that are thrown away: they lose data only with the machine, not with a process.
 /// (`synchronous_commit=off` would lose commits with a killed server, which tests are about.)
 const FORGETFUL: [&str; 2] = ["fsync=off", "full_page_writes=off"];
@@ -197,6 +199,19 @@ impl Postgres {
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    /// The URL of a database for replicas. The password is the same, because nobody here is to be kept from anything but
+    /// the program.
+    #[must_use]
+    pub fn serving_url(&self, database: &str) -> String {
+        format!("postgres://{SERVING}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    /// Who may log in, with passwords.
+    #[must_use]
+    pub fn users(&self) -> [(&'static str, &str); 2] {
+        [USER, SERVING].map(|name| (name, self.password.as_str()))
     }
 
     /// A connection to a database.

@@ -14,6 +14,7 @@ use futures_util::future;
 use crate::{
     meter::Meter,
     nginx::{self, Nginx},
+    pgbouncer::{self, PgBouncer},
     ports,
     postgres::Postgres,
     replica::{self, Environment, Exit, Replica},
@@ -39,6 +40,8 @@ pub struct Stack {
     replicas: Vec<Replica>,
     /// The S3 server.
     pub s3: S3,
+    /// Between replicas and Postgres, if it is wanted.
+    pub pgbouncer: Option<PgBouncer>,
     /// The Postgres cluster.
     pub postgres: Postgres,
     binary: PathBuf,
@@ -55,6 +58,7 @@ pub struct Builder {
     environment: Environment,
     picture_validity: Option<Duration>,
     binary: Option<PathBuf>,
+    pgbouncer: bool,
     progress: fn(&str),
 }
 
@@ -69,6 +73,7 @@ impl Stack {
             environment: Environment::new(),
             picture_validity: None,
             binary: None,
+            pgbouncer: pgbouncer::is_wanted(),
             progress: |_| (),
         }
     }
@@ -96,7 +101,7 @@ impl Stack {
         &self.environment
     }
 
-    /// The URL of the application's database.
+    /// The URL of the application's database for its owner, past everything in between.
     #[must_use]
     pub fn database_url(&self) -> String {
         self.postgres.url(DATABASE)
@@ -193,6 +198,13 @@ impl Builder {
         self
     }
 
+    /// Puts `PgBouncer` in front of Postgres.
+    #[must_use]
+    pub fn pgbouncer(mut self) -> Self {
+        self.pgbouncer = true;
+        self
+    }
+
     /// Called with a line of text before every step.
     #[must_use]
     pub fn progress(mut self, progress: fn(&str)) -> Self {
@@ -218,8 +230,13 @@ impl Builder {
             let directory = scratch.path().to_owned();
             (postgres, s3, directory, secret::new(), Some(scratch))
         };
-        let database_url = postgres.create_database(DATABASE).await?;
-        let mut environment = environment(&database_url, &s3, &app_secret);
+        let owner_url = postgres.create_database(DATABASE).await?;
+        let mut database_url = postgres.serving_url(DATABASE);
+        let pgbouncer = if self.pgbouncer { Some(PgBouncer::start(&postgres).await?) } else { None };
+        if let Some(pgbouncer) = &pgbouncer {
+            database_url = pgbouncer.url(&database_url)?;
+        }
+        let mut environment = environment(&database_url, &owner_url, &s3, &app_secret);
         environment.extend(self.environment);
 
         progress("Migrations");
@@ -244,7 +261,7 @@ impl Builder {
         let assets = assets.to_str().context("the data directory's name is not text")?;
         replica::run(&binary, &["assets", assets], &environment).await?;
 
-        let stack = Stack { nginx, meter, replicas, s3, postgres, binary, environment, _scratch: scratch };
+        let stack = Stack { nginx, meter, replicas, s3, pgbouncer, postgres, binary, environment, _scratch: scratch };
         progress("Replicas");
         for replica in &stack.replicas {
             replica.start()?;
@@ -258,9 +275,10 @@ impl Builder {
     }
 }
 
-fn environment(database_url: &str, s3: &S3, app_secret: &str) -> Environment {
+fn environment(database_url: &str, owner_url: &str, s3: &S3, app_secret: &str) -> Environment {
     let values = [
         ("TRIPTYCH_DATABASE_URL", database_url),
+        ("TRIPTYCH_MIGRATE_DATABASE_URL", owner_url),
         ("TRIPTYCH_S3_ENDPOINT", s3.endpoint()),
         ("TRIPTYCH_S3_REGION", s3.region()),
         ("TRIPTYCH_S3_BUCKET", s3.bucket()),

@@ -32,7 +32,11 @@ struct Sized {
 impl Sized {
     async fn new(board: &Board, name: &str, archived: u32, directory: &Path) -> Result<Self> {
         let url = board.postgres.create_database(name).await?;
-        let values = [("TRIPTYCH_DATABASE_URL", url.as_str()), ("TRIPTYCH_S3_BUCKET", name)];
+        let values = [
+            ("TRIPTYCH_DATABASE_URL", url.as_str()),
+            ("TRIPTYCH_MIGRATE_DATABASE_URL", ""),
+            ("TRIPTYCH_S3_BUCKET", name),
+        ];
         let kept =
             board.environment().iter().filter(|(name, _)| values.iter().all(|(other, _)| name != other)).cloned();
         let given = values.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -45,7 +45,11 @@ fn written() -> Result<Vec<(i64, PathBuf)>> {
 async fn ten_migrations_at_once_apply_once_and_a_replica_waits_for_them() -> Result<()> {
     let board = Board::with(Stack::builder().replicas(1).env("TRIPTYCH_DRAIN_DELAY", "0s")).await?;
     let database = board.postgres.create_database("empty").await?;
-    let values = [("TRIPTYCH_DATABASE_URL", database.as_str()), ("TRIPTYCH_S3_BUCKET", "another")];
+    let values = [
+        ("TRIPTYCH_DATABASE_URL", database.as_str()),
+        ("TRIPTYCH_MIGRATE_DATABASE_URL", ""),
+        ("TRIPTYCH_S3_BUCKET", "another"),
+    ];
     let environment = with(board.environment(), &values);
     let binary = replica::binary()?;
     let scratch = Scratch::new("migrations")?;
@@ -127,7 +131,11 @@ async fn what_was_unused_before_it_was_noted_is_collected(board: &Board, scratch
              select 1, 0, id, '', false from blob where sha256 = sha256(int4send(2));",
         )
         .await?;
-    let values = [("TRIPTYCH_DATABASE_URL", database.as_str()), ("TRIPTYCH_S3_BUCKET", "older")];
+    let values = [
+        ("TRIPTYCH_DATABASE_URL", database.as_str()),
+        ("TRIPTYCH_MIGRATE_DATABASE_URL", ""),
+        ("TRIPTYCH_S3_BUCKET", "older"),
+    ];
     let (binary, environment) = (replica::binary()?, with(board.environment(), &values));
     replica::run(&binary, &["migrate"], &environment).await?;
     replica::run(&binary, &["gc"], &environment).await?;

@@ -20,6 +20,7 @@ async fn an_older_database_does_not_remove_what_it_has_forgotten() -> Result<()>
     replica.terminate().await?;
     // A copy is what restoring a dump comes to.
     wait_until("nobody uses the database any more, and it is copied", || async {
+        servers.pooler_lets_go().await?;
         let mut server = servers.postgres.connect("postgres").await?;
         Ok(server.execute("create database older template board").await.is_ok())
     })

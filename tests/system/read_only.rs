@@ -50,6 +50,7 @@ async fn after_a_failover_the_connections_to_the_old_primary_are_not_used_any_mo
     // New sessions can write, as those to a new primary; what is open before leads to a server that cannot any more.
     servers.execute("alter database board set default_transaction_read_only = off").await?;
     stop_writing(&servers).await?;
+    servers.pooler_lets_go().await?;
     for number in 0..8 {
         site.must_post("b", &Form::reply(thread, &format!("on the new primary, {number}"))).await?;
     }

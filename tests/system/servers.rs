@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, ensure};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use triptych_tests::{
-    Postgres, Replica, S3,
+    PgBouncer, Postgres, Replica, S3, pgbouncer,
     replica::{self, Environment},
     scratch::Scratch,
     secret,
@@ -14,9 +14,13 @@ const DATABASE: &str = "board";
 
 /// The two servers, with an empty database.
 pub(crate) struct Servers {
+    // Dropped before what is behind it.
+    pgbouncer: Option<PgBouncer>,
     pub(crate) postgres: Postgres,
     pub(crate) s3: S3,
     database_url: String,
+    /// What the program is told of it.
+    database: Vec<(&'static str, String)>,
     secret: String,
     scratch: Scratch,
 }
@@ -25,7 +29,17 @@ impl Servers {
     pub(crate) async fn start() -> Result<Self> {
         let (postgres, s3) = (Postgres::temporary().await?, S3::temporary().await?);
         let database_url = postgres.create_database(DATABASE).await?;
-        Ok(Self { postgres, s3, database_url, secret: secret::new(), scratch: Scratch::new("servers")? })
+        let pgbouncer = if pgbouncer::is_wanted() { Some(PgBouncer::start(&postgres).await?) } else { None };
+        // One role for everything, as it was before there were two; behind a pooler there are two addresses.
+        let database = match &pgbouncer {
+            None => vec![("TRIPTYCH_DATABASE_URL", database_url.clone())],
+            Some(pgbouncer) => vec![
+                ("TRIPTYCH_DATABASE_URL", pgbouncer.url(&postgres.serving_url(DATABASE))?),
+                ("TRIPTYCH_MIGRATE_DATABASE_URL", database_url.clone()),
+            ],
+        };
+        let (secret, scratch) = (secret::new(), Scratch::new("servers")?);
+        Ok(Self { pgbouncer, postgres, s3, database_url, database, secret, scratch })
     }
 
     /// The address of the database, past everything that may stand in between.
@@ -36,7 +50,6 @@ impl Servers {
     /// What the program finds in its environment, with some values replaced or added.
     pub(crate) fn environment(&self, values: &[(&str, &str)]) -> Environment {
         let usual = [
-            ("TRIPTYCH_DATABASE_URL", self.database_url.as_str()),
             ("TRIPTYCH_S3_ENDPOINT", self.s3.endpoint()),
             ("TRIPTYCH_S3_BUCKET", self.s3.bucket()),
             ("TRIPTYCH_S3_REGION", self.s3.region()),
@@ -45,8 +58,12 @@ impl Servers {
             ("TRIPTYCH_SECRET", &self.secret),
             ("TRIPTYCH_DRAIN_DELAY", "0s"),
         ];
-        let kept = usual.iter().filter(|(name, _)| values.iter().all(|(other, _)| name != other));
-        kept.chain(values).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        // Whoever names another database names it for everything.
+        let database =
+            if values.iter().any(|(name, _)| *name == "TRIPTYCH_DATABASE_URL") { &[] } else { &*self.database };
+        let usual = usual.into_iter().chain(database.iter().map(|(name, url)| (*name, url.as_str())));
+        let kept = usual.filter(|(name, _)| values.iter().all(|(other, _)| name != other));
+        kept.chain(values.iter().copied()).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     /// Runs a command of the program, and answers what it printed.
@@ -90,6 +107,16 @@ impl Servers {
     pub(crate) async fn execute(&self, sql: &str) -> Result<()> {
         let done = self.connect().await?.execute(AssertSqlSafe(sql.to_owned())).await;
         done.map(drop).with_context(|| format!("cannot run: {sql}"))
+    }
+
+    /// Closes the sessions that a pooler keeps open, as it does itself when it is told to, or when another server has become
+    /// the primary. Without a pooler nothing happens.
+    pub(crate) async fn pooler_lets_go(&self) -> Result<()> {
+        if self.pgbouncer.is_some() {
+            let sessions = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'triptych_serve'";
+            self.postgres.connect("postgres").await?.execute(sessions).await?;
+        }
+        Ok(())
     }
 
     /// One whole number from the database.

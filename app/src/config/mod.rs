@@ -82,8 +82,10 @@ pub struct ServeConfig {
 pub struct MigrateConfig {
     /// What is logged, and how.
     pub log: LogConfig,
-    /// Postgres.
+    /// Postgres, as replicas connect to it.
     pub database: DatabaseConfig,
+    /// The address of the owner of the tables, if it is another one.
+    pub owner: Option<SecretString>,
     /// The blob store.
     pub store: StoreConfig,
     /// The boards to make.
@@ -349,8 +351,13 @@ impl MigrateConfig {
     pub fn read(lookup: Lookup<'_>) -> Result<Self, Problems> {
         let mut reader = VariableReader::new(lookup);
         let (log, database, store) = (log(&mut reader), database(&mut reader), store(&mut reader));
+        let owner = reader.optional("TRIPTYCH_MIGRATE_DATABASE_URL", |url| {
+            let url = SecretString::from(url);
+            crate::db::check_url(&url).map(|()| url)
+        });
         let (boards, wait) = (reader.parse("TRIPTYCH_BOARDS"), reader.duration("TRIPTYCH_MIGRATE_WAIT"));
-        let config = (|| Some(Self { log: log?, database: database?, store: store?, boards: boards?, wait: wait? }))();
+        let config =
+            (|| Some(Self { log: log?, database: database?, owner, store: store?, boards: boards?, wait: wait? }))();
         reader.finish(config)
     }
 }

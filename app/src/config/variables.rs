@@ -56,7 +56,12 @@ pub const VARIABLES: &[Variable] = &[
     secret(
         "TRIPTYCH_DATABASE_URL",
         EVERYTHING_STORED,
-        "Postgres 15 or later: postgres://user:password@host:5432/database?sslmode=verify-full",
+        "Postgres 15 or later: postgres://user:password@host:5432/database?sslmode=verify-full. A pooler may be in between, PgBouncer from 1.21 on; in transaction mode each request waits for an answer of its own time, as with TRIPTYCH_FEED_INTERVAL=0ms",
+    ),
+    secret(
+        "TRIPTYCH_MIGRATE_DATABASE_URL",
+        &[Migrate],
+        "The same database for migrations, past any pooler, as the owner of the tables; may be left out: TRIPTYCH_DATABASE_URL. With it, the role of TRIPTYCH_DATABASE_URL gets the rights over rows that it needs, and time limits; it is made if it is not there",
     ),
     plain(
         "TRIPTYCH_DATABASE_CONNECTIONS",

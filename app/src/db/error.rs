@@ -41,7 +41,7 @@ pub fn is_exhausted(error: &Error) -> bool {
     has_code(error, |code| code == "2200H")
 }
 
-fn has_code(error: &Error, is: impl Fn(&str) -> bool) -> bool {
+pub(super) fn has_code(error: &Error, is: impl Fn(&str) -> bool) -> bool {
     matches!(error, Error::Database(error) if error.code().is_some_and(|code| is(&code)))
 }
 

@@ -7,11 +7,13 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use sqlx::{ConnectOptions as _, PgConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
 use super::changes::Published;
 use super::error::Error;
-use super::pool::{options, refuse_standby};
+use super::pool::{options, prepare};
+use super::sessions::{self, Sessions};
 
 /// A replica tells in the names of its connections how long after a commit it answers, in milliseconds.
 const NAME: &str = "triptych commit_wait=";
@@ -25,7 +27,12 @@ pub fn application_name(commit_wait: Duration) -> String {
 /// The connection.
 #[derive(Debug)]
 pub struct Feed {
+    options: PgConnectOptions,
     connection: PgConnection,
+    /// Which process of the server has answered last.
+    process: Option<i32>,
+    /// Whether every connection has a session of its own, once that is known.
+    sessions_are_own: Option<bool>,
     /// The snapshot of the last answer; `None` before the first.
     snapshot: Option<String>,
     /// When the server was started, and the table was made, as it says itself.
@@ -46,9 +53,25 @@ pub enum Answer {
 impl Feed {
     /// Opens the connection.
     pub async fn open(url: &SecretString, name: &str) -> Result<Self, Error> {
-        let mut connection = options(url, name, "5s")?.connect().await?;
-        refuse_standby(&mut connection).await?;
-        Ok(Self { connection, snapshot: None, history: None, took_writes: false })
+        let options = options(url, name)?;
+        let mut connection = options.connect().await?;
+        prepare(&mut connection).await?;
+        Ok(Self {
+            options,
+            connection,
+            process: None,
+            sessions_are_own: None,
+            snapshot: None,
+            history: None,
+            took_writes: false,
+        })
+    }
+
+    /// Whether an answer may be used after it has come. Behind a pooler that hands out sessions it may not: the names of
+    /// connections that tell how long others wait are seen while they have a transaction, and only then.
+    #[must_use]
+    pub fn sees_neighbours(&self) -> bool {
+        self.sessions_are_own == Some(true)
     }
 
     /// Forgets the answer before: the next one is [`Answer::Anything`], and costs the same after any time.
@@ -61,7 +84,7 @@ impl Feed {
         // Numbers of transactions that are still to come, in a database that was copied from another server, are not read.
         let rows = sqlx::query!(
             r#"select moment.snapshot::text as "snapshot!", concat(pg_postmaster_start_time(), ' ', 'change'::regclass::oid) as "history!",
-                      current_setting('transaction_read_only')::boolean as "read_only!",
+                      current_setting('transaction_read_only')::boolean as "read_only!", pg_backend_pid() as "process!",
                       change.id as "id?", change.what as "what?", change.changed_at as "changed_at?", change.board_id,
                       change.board_version, change.thread_no, change.thread_version, change.post_no
                from (select pg_current_snapshot() as snapshot) moment
@@ -79,6 +102,10 @@ impl Feed {
             let cause = "this server takes no writes any more: another one is the primary";
             return Err(std::io::Error::other(cause).into());
         }
+        if self.process.is_some_and(|process| process != first.process) {
+            self.note_sessions(Sessions::Shared { statements_are_told_apart: true, have_settings: true });
+        }
+        self.process = Some(first.process);
         let goes_on = self.snapshot.is_some() && self.history.as_ref() == Some(&first.history);
         self.snapshot = Some(first.snapshot.clone());
         self.history = Some(first.history.clone());
@@ -96,6 +123,14 @@ impl Feed {
     /// one does not wait at all, and its connections are called `triptych` and nothing else. `None` when nobody else
     /// is there whom we may know of.
     pub async fn shortest_commit_wait(&mut self) -> Result<Option<Duration>, Error> {
+        if self.sessions_are_own.is_none() {
+            // Without a second connection nobody knows, and the next time is soon.
+            if let Ok(mut other) = self.options.connect().await {
+                let found = sessions::look(&mut self.connection, &mut other).await?;
+                self.note_sessions(found);
+                other.close().await?;
+            }
+        }
         let milliseconds = sqlx::query_scalar!(
             "select min(coalesce(substring(application_name from '^triptych commit_wait=([0-9]{1,6})$')::integer, 0))
              from pg_stat_activity
@@ -106,5 +141,15 @@ impl Feed {
         .fetch_one(&mut self.connection)
         .await?;
         Ok(milliseconds.and_then(|milliseconds| u64::try_from(milliseconds).ok()).map(Duration::from_millis))
+    }
+
+    fn note_sessions(&mut self, found: Sessions) {
+        let are_own = found == Sessions::Own;
+        if !are_own && self.sessions_are_own != Some(false) {
+            tracing::info!(
+                "a pooler hands out sessions of Postgres: every request waits for an answer of its own time"
+            );
+        }
+        self.sessions_are_own = Some(are_own);
     }
 }

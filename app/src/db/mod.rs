@@ -19,7 +19,9 @@ mod pool;
 pub mod positions;
 pub mod post_numbers;
 pub mod posts;
+mod roles;
 mod schema;
+mod sessions;
 pub mod storage;
 pub mod submissions;
 pub mod threads;
@@ -32,7 +34,7 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use self::error::{Error, is_conflict, is_exhausted, is_passing, silence};
 pub use self::pool::{Connection, LONGEST, PgPool, Transaction, in_time, patient_pool, pool, within};
-pub use self::schema::{MigrateError, cause, migrate, migration_may_pass, schema_is_current};
+pub use self::schema::{MigrateError, cause, migrate, migration_may_pass, objection};
 
 /// Why a database address cannot be used, for the list of configuration errors.
 pub fn check_url(url: &SecretString) -> Result<(), String> {

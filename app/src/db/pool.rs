@@ -4,15 +4,19 @@
 //! least. sqlx asks a connection that comes back whether it still works, and waits for the answer without any limit;
 //! so a host that is away for a moment would cost every place in the pool that was in use. Here each of these waits
 //! ends, and a connection that does not answer in time is closed. A statement that was cut off needs no care of its own.
+//!
+//! What a session is to be like is not said when it is opened: a pooler in between refuses such options or drops them.
+//! The role has it ([`super::roles`]), or it is set for the session, which holds as long as nobody hands out other ones.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _};
 use tokio::runtime::Handle;
 
 use super::error::{Error, silence};
@@ -25,19 +29,31 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// other half is left for opening another connection.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How the planner is to work, on every connection: a few hundred rows, looked up one after the other by index. That
-/// is all that any statement here does, and it costs the same however large a table is.
+/// What every session has, by names and values of `pg_settings`.
 ///
-/// Left to itself, the planner goes by statistics, whose mistakes grow with the tables: it reads a whole one to find a
-/// hundred rows in it, or has other processes help, which takes longer to prepare than to do without. Where there is
-/// no index, as for the few boards, a table is read all the same.
-const BY_INDEX: [(&str, &str); 5] = [
+/// Limits on statements, locks and idle transactions, so that no request can hold a row lock for long: five seconds a
+/// statement, two for a lock.
+///
+/// And how the planner is to work: a few hundred rows, looked up one after the other by index. That is all that any
+/// statement here does, and it costs the same however large a table is. Left to itself, the planner goes by statistics,
+/// whose mistakes grow with the tables: it reads a whole one to find a hundred rows in it, or has other processes help,
+/// which takes longer to prepare than to do without. Where there is no index, as for the few boards, a table is read all
+/// the same.
+pub(super) const SETTINGS: [(&str, &str); 8] = [
+    ("statement_timeout", "5000"),
+    ("lock_timeout", "2000"),
+    ("idle_in_transaction_session_timeout", "10000"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("max_parallel_workers_per_gather", "0"),
     ("jit", "off"),
 ];
+
+/// [`SETTINGS`] as two columns.
+pub(super) fn settings() -> (Vec<String>, Vec<String>) {
+    SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).unzip()
+}
 
 /// The most that a few statements may take before whoever waits for them is told that the database does not answer.
 /// The server's own limits are no help when it hangs, or when the network between us is cut without a word.
@@ -55,37 +71,33 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Err
 
 /// A pool that connects when it is first asked for a connection.
 ///
-/// Limits on statements, locks and idle transactions are set on every connection, so that no request can hold a
-/// row lock for long: five seconds a statement, two for a lock.
-///
 /// `name` is what the server shows as the name of the application.
 pub fn pool(url: &SecretString, connections: u32, name: &str) -> Result<PgPool, Error> {
-    Ok(PgPool::new(options(url, name, "5s")?, connections))
+    Ok(PgPool::new(options(url, name)?, connections, "begin"))
 }
 
-/// A pool for work that nobody waits for: a statement may look at a whole table.
+/// A pool for work that nobody waits for: a statement in a transaction may look at a whole table.
 pub fn patient_pool(url: &SecretString, name: &str) -> Result<PgPool, Error> {
-    Ok(PgPool::new(options(url, name, "15min")?, 2))
+    Ok(PgPool::new(options(url, name)?, 2, "begin; set local statement_timeout = '15min'"))
 }
 
-/// What every connection is told.
-pub(super) fn options(url: &SecretString, name: &str, statement_timeout: &str) -> Result<PgConnectOptions, Error> {
-    let options = url.expose_secret().parse::<PgConnectOptions>()?.application_name(name).options([
-        ("statement_timeout", statement_timeout),
-        ("lock_timeout", "2s"),
-        ("idle_in_transaction_session_timeout", "10s"),
-    ]);
-    Ok(options.options(BY_INDEX))
+/// Where the server is, and who we are. Every parameter of a session that a pooler in between might not know is left out.
+pub(super) fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions, Error> {
+    Ok(url.expose_secret().parse::<PgConnectOptions>()?.application_name(name).extra_float_digits(None))
 }
 
 /// The pool. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct PgPool(sqlx::PgPool);
+pub struct PgPool {
+    inner: sqlx::PgPool,
+    begin: &'static str,
+}
 
 /// A connection for a while; goes back to its pool when it is dropped.
 #[derive(Debug)]
 pub struct Connection {
     inner: PoolConnection<Postgres>,
+    begin: &'static str,
     since: Instant,
     /// Whoever holds a connection waits for the database, but for moments.
     _waiting: Waiting,
@@ -95,59 +107,60 @@ pub struct Connection {
 pub type Transaction<'c> = sqlx::PgTransaction<'c>;
 
 impl PgPool {
-    fn new(options: PgConnectOptions, connections: u32) -> Self {
-        let last_silence = Arc::new(LastSilence::default());
-        let pool = PgPoolOptions::new()
+    fn new(options: PgConnectOptions, connections: u32, begin: &'static str) -> Self {
+        let seen = Arc::new(Seen::default());
+        let inner = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(Duration::from_mins(5))
-            .after_connect(|connection, _| Box::pin(refuse_standby(connection)))
+            .after_connect(|connection, _| Box::pin(prepare(connection)))
             // Its own test has no limit; this one does the same and more.
             .test_before_acquire(false)
             .before_acquire(move |connection, about| {
-                let last_silence = Arc::clone(&last_silence);
-                Box::pin(async move { is_usable(connection, about.idle_for, &last_silence).await })
-            });
-        Self(pool.connect_lazy_with(options))
+                let seen = Arc::clone(&seen);
+                Box::pin(async move { is_usable(connection, about.idle_for, &seen).await })
+            })
+            .connect_lazy_with(options);
+        Self { inner, begin }
     }
 
     /// A connection that works.
     pub async fn acquire(&self) -> Result<Connection, Error> {
         let inner = {
             let _waiting = waits::begin(Wait::Pool);
-            self.0.acquire().await?
+            self.inner.acquire().await?
         };
-        Ok(Connection { inner, since: Instant::now(), _waiting: waits::begin(Wait::Database) })
+        Ok(Connection { inner, begin: self.begin, since: Instant::now(), _waiting: waits::begin(Wait::Database) })
     }
 
     /// Closes every connection, and waits until those in use have come back.
     pub async fn close(&self) {
-        self.0.close().await;
+        self.inner.close().await;
     }
 
     /// Whether it was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.inner.is_closed()
     }
 
     /// Connections that are open.
     #[must_use]
     pub fn size(&self) -> u32 {
-        self.0.size()
+        self.inner.size()
     }
 
     /// Those of them that nobody uses.
     #[must_use]
     pub fn num_idle(&self) -> usize {
-        self.0.num_idle()
+        self.inner.num_idle()
     }
 }
 
 impl Connection {
     /// A transaction in which every statement sees what was committed before that statement began.
     pub async fn begin(&mut self) -> Result<Transaction<'_>, Error> {
-        self.inner.begin().await
+        self.inner.begin_with(self.begin).await
     }
 
     /// A read-only transaction in which every statement sees the same moment.
@@ -188,39 +201,71 @@ impl Drop for Connection {
     }
 }
 
-/// When an idle connection last turned out to be silent.
+/// What the connections of a pool have shown.
 #[derive(Debug, Default)]
-struct LastSilence(Mutex<Option<Instant>>);
+struct Seen {
+    /// When an idle one last turned out to be silent.
+    last_silence: Mutex<Option<Instant>>,
+    /// One had lost its limits.
+    is_unlimited: AtomicBool,
+}
 
-impl LastSilence {
-    fn remember(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+impl Seen {
+    fn note_silence(&self) {
+        *self.last_silence.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    fn was_after(&self, moment: Option<Instant>) -> bool {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn was_silent_after(&self, moment: Option<Instant>) -> bool {
+        let last = *self.last_silence.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_some_and(|last| moment.is_none_or(|moment| last > moment))
     }
 }
 
 /// Whether a connection that was idle can be used; otherwise the pool closes it and opens another one.
-async fn is_usable(connection: &mut PgConnection, idle: Duration, silent: &LastSilence) -> Result<bool, Error> {
+async fn is_usable(connection: &mut PgConnection, idle: Duration, seen: &Seen) -> Result<bool, Error> {
     // What was idle together was cut together. To find that out one by one would take a second each.
-    if silent.was_after(Instant::now().checked_sub(idle)) {
+    if seen.was_silent_after(Instant::now().checked_sub(idle)) {
         return Ok(false);
     }
-    let read_only = sqlx::query_scalar!(r#"select current_setting('transaction_read_only')::boolean as "read_only!""#)
-        .fetch_one(connection);
-    let Ok(read_only) = tokio::time::timeout(ANSWER_TIMEOUT, read_only).await else {
-        silent.remember();
+    let asked = sqlx::query!(
+        r#"select current_setting('transaction_read_only')::boolean as "read_only!",
+                  current_setting('statement_timeout') = '5s' as "limited!""#
+    )
+    .fetch_one(&mut *connection);
+    let Ok(found) = tokio::time::timeout(ANSWER_TIMEOUT, asked).await else {
+        seen.note_silence();
         return Err(silence(ANSWER_TIMEOUT));
     };
+    let found = found?;
+    // They were set when the connection was opened, and nobody but a pooler takes them back: it has given this connection
+    // another session. Nothing that is promised hangs on them, so whoever waits for this connection gets it.
+    if !found.limited && !seen.is_unlimited.swap(true, Ordering::Relaxed) {
+        tracing::warn!("{}", super::roles::UNLIMITED);
+    }
     // A server that took writes and takes none now is no longer the primary: a new connection finds the one that is.
-    Ok(!read_only?)
+    Ok(!found.read_only)
 }
 
-/// A page that is read from a standby may be older than what was already acknowledged.
-pub(super) async fn refuse_standby(connection: &mut PgConnection) -> Result<(), Error> {
-    let standby = sqlx::query_scalar!(r#"select pg_is_in_recovery() as "standby!""#).fetch_one(connection).await?;
-    if standby { Err(std::io::Error::other("this server is a standby").into()) } else { Ok(()) }
+/// Refuses a standby, because a page that is read from one may be older than what was already acknowledged, and gives the
+/// session its settings where the role does not have them.
+///
+/// Without a prepared statement: whether a pooler in between knows what that is, is not known yet (`super::sessions`).
+pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), Error> {
+    let wanted = SETTINGS.map(|(name, value)| format!("('{name}', '{value}')")).join(", ");
+    let wanted = format!("(values {wanted}) as wanted (name, value)");
+    let ask = format!(
+        "select pg_is_in_recovery(), not exists (
+             select from {wanted} left join pg_settings using (name) where setting is distinct from value
+         )"
+    );
+    let found = sqlx::raw_sql(AssertSqlSafe(ask)).fetch_one(&mut *connection).await?;
+    if found.try_get(0)? {
+        return Err(std::io::Error::other("this server is a standby").into());
+    }
+    let is_settled: bool = found.try_get(1)?;
+    if !is_settled {
+        let set = format!("select set_config(name, value, false) from {wanted}");
+        sqlx::raw_sql(AssertSqlSafe(set)).fetch_all(connection).await?;
+    }
+    Ok(())
 }

@@ -349,7 +349,10 @@ impl Asking {
         let (asked_at, asked_on) = (Moment::now(), SystemTime::now());
         let answer = connection.ask().await?;
         self.last_asked = asked_at;
-        Ok(Answered { asked_at, asked_on, usable: config.interval.min(self.shortest_commit_wait), answer })
+        // One that shows a pooler in between is the first that is not to be used for longer.
+        let usable =
+            if connection.sees_neighbours() { config.interval.min(self.shortest_commit_wait) } else { Duration::ZERO };
+        Ok(Answered { asked_at, asked_on, usable, answer })
     }
 }
 

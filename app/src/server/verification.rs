@@ -29,7 +29,7 @@ pub(super) async fn verify(state: web::Data<AppState>, stopping: CancellationTok
 
 async fn wait(state: &AppState) {
     let mut told = String::new();
-    while let Some(objection) = objection_to_schema(state).await {
+    while let Some(objection) = objection_to_database(state).await {
         tell(objection, &mut told);
         tokio::time::sleep(SCHEMA_RETRY).await;
     }
@@ -50,25 +50,23 @@ fn tell(objection: String, told: &mut String) {
     }
 }
 
-async fn objection_to_schema(state: &AppState) -> Option<String> {
+async fn objection_to_database(state: &AppState) -> Option<String> {
     match prepare(state).await {
-        Ok(true) => None,
-        Ok(false) => Some("the schema is older than this binary; run `triptych migrate`".to_owned()),
+        Ok(objection) => objection,
         Err(error) => Some(error.to_string()),
     }
 }
 
-/// Whether the schema is there; then also the boards are at hand, so that from the first moment a refused post can
+/// What stands in the way; if nothing does, the boards are at hand too, so that from the first moment a refused post can
 /// come back in its form, whatever happens to the database.
-async fn prepare(state: &AppState) -> Result<bool, AppError> {
-    let mut connection = state.pool.acquire().await?;
-    if !db::in_time(db::schema_is_current(&mut connection)).await? {
-        return Ok(false);
+async fn prepare(state: &AppState) -> Result<Option<String>, AppError> {
+    let objection = db::objection(&state.pool).await?;
+    if objection.is_some() {
+        return Ok(objection);
     }
-    drop(connection);
     configuring::announce_fingerprint(&state.pool, &state.fingerprint).await?;
     if let Some(checked) = state.versions.check(Scope::Site).await? {
         state.boards.at(checked.version.site).await?;
     }
-    Ok(true)
+    Ok(None)
 }

@@ -123,7 +123,10 @@ pub async fn collect(
         }
     }
     let mut connection = pool.acquire().await?;
-    let submissions = submissions::forget(&mut connection, SUBMISSIONS_KEPT.as_secs_f64()).await?;
+    // In a transaction, because only there a statement may take long (`db::patient_pool`); here and below.
+    let mut transaction = connection.begin().await?;
+    let submissions = submissions::forget(&mut transaction, SUBMISSIONS_KEPT.as_secs_f64()).await?;
+    transaction.commit().await?;
     drop(connection);
     let blobs = collect_unused(pool, store, grace).await?;
     let mut orphans = 0;
@@ -179,7 +182,9 @@ async fn walk(
             let (page, next) = store.list(folder, after).await?;
             let old: Vec<Object> = page.iter().filter(is_old).map(|listed| listed.object).collect();
             let mut connection = pool.acquire().await?;
-            let gone = without_row(&mut connection, old.iter().map(|object| object.blob())).await?;
+            let mut transaction = connection.begin().await?;
+            let gone = without_row(&mut transaction, old.iter().map(|object| object.blob())).await?;
+            transaction.commit().await?;
             drop(connection);
             let orphans: Vec<Object> = old.into_iter().filter(|object| gone.contains(&object.blob())).collect();
             visit(&page, &orphans).await?;

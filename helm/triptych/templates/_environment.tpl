@@ -1,15 +1,18 @@
 {{/* The application's environment: the only configuration that it has. */}}
 
-{{/* How to reach Postgres and S3, for every command; passwords are never in a manifest. */}}
+{{/*
+How to reach Postgres and S3, for every command; passwords are never in a manifest. Postgres as the role that may change
+rows: only the migration is told who the owner of the tables is.
+*/}}
 {{- define "triptych.environment.storage" -}}
 {{- $fullname := include "triptych.fullname" . -}}
 {{- $credentials := include "triptych.credentialsName" . -}}
 {{- if .Values.postgresql.enabled }}
 # Before the address, which is made of it.
-- name: POSTGRES_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ $credentials }}, key: postgresql-password}}
+- name: POSTGRES_SERVE_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $credentials }}, key: postgresql-serve-password}}
 - name: TRIPTYCH_DATABASE_URL
-  value: postgres://triptych:$(POSTGRES_PASSWORD)@{{ $fullname }}-postgresql:5432/triptych
+  value: postgres://triptych_serve:$(POSTGRES_SERVE_PASSWORD)@{{ $fullname }}-postgresql:5432/triptych
 {{- else }}
 - name: TRIPTYCH_DATABASE_URL
   valueFrom: {secretKeyRef: {name: {{ .Values.externalDatabase.existingSecret }}, key: {{ .Values.externalDatabase.key }}}}
@@ -43,6 +46,8 @@
 {{ include "triptych.environment.storage" . }}
 - name: TRIPTYCH_SECRET
   valueFrom: {secretKeyRef: {name: {{ include "triptych.credentialsName" . }}, key: secret}}
+- name: TRIPTYCH_DATABASE_CONNECTIONS
+  value: {{ int .Values.app.databaseConnections | quote }}
 - name: TRIPTYCH_LISTEN
   value: {{ printf "%s:8080" .Values.listenAddress | quote }}
 - name: TRIPTYCH_METRICS_LISTEN
@@ -96,6 +101,15 @@
 
 {{- define "triptych.environment.migrate" -}}
 {{ include "triptych.environment.storage" . }}
+{{- if .Values.postgresql.enabled }}
+- name: POSTGRES_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ include "triptych.credentialsName" . }}, key: postgresql-password}}
+- name: TRIPTYCH_MIGRATE_DATABASE_URL
+  value: postgres://triptych:$(POSTGRES_PASSWORD)@{{ include "triptych.fullname" . }}-postgresql:5432/triptych
+{{- else if .Values.externalDatabase.ownerSecret }}
+- name: TRIPTYCH_MIGRATE_DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ .Values.externalDatabase.ownerSecret }}, key: {{ .Values.externalDatabase.ownerKey }}}}
+{{- end }}
 - name: TRIPTYCH_MIGRATE_WAIT
   value: {{ .Values.migrations.wait | quote }}
 {{- with .Values.boards }}
@@ -148,4 +162,13 @@ envFrom:
 {{/* MiB of uploads that a replica holds at a time: at the least one post, and one of its files once more, because it is copied. */}}
 {{- define "triptych.uploadMemoryMiB" -}}
 {{- max 96 (mul (add (int .Values.limits.files) 1) (int (trimSuffix "MiB" .Values.limits.fileSize))) -}}
+{{- end -}}
+
+{{/* Ports of an external database, as YAML: that of the address for replicas, and that of the owner's. */}}
+{{- define "triptych.databasePorts" -}}
+{{- $ports := list (int .Values.externalDatabase.port) -}}
+{{- if .Values.externalDatabase.ownerSecret -}}
+{{- $ports = append $ports (int .Values.externalDatabase.ownerPort) | uniq -}}
+{{- end -}}
+{{- toYaml $ports -}}
 {{- end -}}

@@ -52,8 +52,8 @@
     {{- $problems = append $problems "postgresql.enabled=false without externalDatabase.existingSecret: name the Secret that holds the address of the database." -}}
   {{- end -}}
 {{- else -}}
-  {{- if .Values.externalDatabase.existingSecret -}}
-    {{- $problems = append $problems "externalDatabase.existingSecret with postgresql.enabled=true: which of the two? Set postgresql.enabled to false." -}}
+  {{- if or .Values.externalDatabase.existingSecret .Values.externalDatabase.ownerSecret -}}
+    {{- $problems = append $problems "externalDatabase.existingSecret or externalDatabase.ownerSecret with postgresql.enabled=true: which of the two? Set postgresql.enabled to false." -}}
   {{- end -}}
   {{- if .Values.migrations.hook.enabled -}}
     {{- $problems = append $problems "migrations.hook.enabled with postgresql.enabled=true: the hook would run before the bundled Postgres is upgraded. The init container does this work." -}}

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use triptych_tests::{
     Replica, Stack,
     history::{Rules, violations},
+    stack::Builder,
 };
 
 use self::{
@@ -53,15 +54,19 @@ fn setting<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_read_shows_everything_that_was_answered_before_it_began() -> Result<()> {
-    let reads = setting("TRIPTYCH_TEST_HISTORY_READS")?.unwrap_or(READS);
+    record(Stack::builder(), READS).await
+}
+
+/// Records a history of so many readings on a board, and looks for what must not be in it.
+pub(crate) async fn record(builder: Builder, reads: usize) -> Result<()> {
+    let reads = setting("TRIPTYCH_TEST_HISTORY_READS")?.unwrap_or(reads);
     let seed = setting("TRIPTYCH_TEST_HISTORY_SEED")?.unwrap_or_else(|| rand::random_range(0..1_000_000_u64));
     let failed = || format!("with TRIPTYCH_TEST_HISTORY_SEED={seed} TRIPTYCH_TEST_HISTORY_READS={reads}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut fork = || StdRng::seed_from_u64(random.random());
 
     let board =
-        Board::with(Stack::builder().env("TRIPTYCH_DRAIN_DELAY", "0s").env("TRIPTYCH_FEED_INTERVAL", FEED_INTERVAL))
-            .await?;
+        Board::with(builder.env("TRIPTYCH_DRAIN_DELAY", "0s").env("TRIPTYCH_FEED_INTERVAL", FEED_INTERVAL)).await?;
     let sites: Vec<String> = std::iter::once(board.url()).chain(board.replicas().iter().map(Replica::url)).collect();
     let recorder = Recorder::new(reads, reads / READS_PER_FAULT);
     let clients = |each: usize, fork: &mut dyn FnMut() -> StdRng| {

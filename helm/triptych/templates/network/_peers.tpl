@@ -74,7 +74,7 @@ matchExpressions:
 {{ if .Values.postgresql.enabled -}}
 {{ include "triptych.egressRule" (dict "to" $bundled.postgresql "ports" (list 5432)) }}
 {{- else -}}
-{{ include "triptych.egressRule" (dict "to" $policy.databaseTo "ports" (list .Values.externalDatabase.port)) }}
+{{ include "triptych.egressRule" (dict "to" $policy.databaseTo "ports" (include "triptych.databasePorts" . | fromYamlArray)) }}
 {{- end }}
 {{ if .Values.minio.enabled -}}
 {{ include "triptych.egressRule" (dict "to" $bundled.minio "ports" (list 9000)) }}
