@@ -287,8 +287,9 @@ pub async fn gaps(
     Ok(rows.collect())
 }
 
-/// Forgets hours that are older than two weeks, and those who counted and have not been heard of for an hour: whoever did not say that
-/// it ends has lost what it had counted in its last moments.
+/// Forgets hours that are older than two weeks. Those who counted, did not say that they end and have not been heard of for an hour have
+/// lost what they had counted in their last moments. Their numbers are kept for longer than a meter may wait for a replica
+/// (`web::sums`): a batch that comes again counts once all the same.
 pub async fn forget(connection: &mut PgConnection) -> Result<(), Error> {
     sqlx::query!("delete from traffic where period = 'hour' and start < now() - interval '14 days'")
         .execute(&mut *connection)
@@ -298,14 +299,17 @@ pub async fn forget(connection: &mut PgConnection) -> Result<(), Error> {
         .await?;
     sqlx::query!(
         "with gone as (
-             delete from traffic_source where counted_until < now() - interval '1 hour'
-             returning tier, replica, counted_until, ended
+             update traffic_source set ended = true where not ended and counted_until < now() - interval '1 hour'
+             returning tier, replica, counted_until
          )
          insert into traffic_gap (tier, replica, since, until)
-         select tier, replica, counted_until, counted_until + interval '10 seconds' from gone where not ended
+         select tier, replica, counted_until, counted_until + interval '10 seconds' from gone
          on conflict do nothing"
     )
-    .execute(connection)
-    .await
-    .map(drop)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!("delete from traffic_source where counted_until < now() - interval '3 days'")
+        .execute(connection)
+        .await
+        .map(drop)
 }

@@ -23,7 +23,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::config::MeterConfig;
 use crate::domain::traffic::Tier;
 use crate::traffic::{INTERVAL, Ledger, Meter};
-use log::Log;
+use log::{Log, Place};
 use metrics::Metrics;
 use replicas::{Outcome, Replicas};
 use saved::Saved;
@@ -35,17 +35,18 @@ const ENDING: Duration = Duration::from_secs(5);
 pub async fn run(config: MeterConfig) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let saved = Saved::beside(&config.lines);
-    let (ledger, position) = match saved.read(&config.replica)? {
-        Some((ledger, position)) => (ledger, position),
-        None => (Ledger::new(Tier::Web, config.replica.clone(), Utc::now()), 0),
+    let (ledger, place) = match saved.read(&config.replica)? {
+        Some((ledger, place)) => (ledger, place),
+        None => (Ledger::new(Tier::Web, config.replica.clone(), Utc::now()), Place::default()),
     };
-    let log = Log::open(&config.lines, position)
+    let log = Log::open(&config.lines, place)
         .with_context(|| format!("TRIPTYCH_METER_LINES: cannot open {}", config.lines.display()))?;
     let metrics = Arc::new(Metrics::default());
     let replicas = Replicas::new(&config)?;
-    let mut state = State { ledger, log, saved, metrics, replicas, counted_until: Utc::now(), complained: false };
-    // What nginx has written while no meter was there; and whatever is wrong with the file is told at once.
-    state.count()?;
+    let counted_until = ledger.until();
+    let mut state = State { ledger, log, saved, metrics, replicas, counted_until, troubles: Troubles::default() };
+    // What nginx has written while no meter was there.
+    state.count();
     let serving = tokio::spawn(metrics::serve(config.metrics_listen, Arc::clone(&state.metrics))?);
     tracing::info!(
         replica = config.replica,
@@ -60,17 +61,15 @@ pub async fn run(config: MeterConfig) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             _ = ticks.tick() => {
-                state.count()?;
-                state.hand_on(false).await?;
+                state.count();
+                state.hand_on(false).await;
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
     }
-    state.count()?;
-    if let Ok(done) = timeout(ENDING, state.hand_on(true)).await {
-        done?;
-    } else {
+    state.count();
+    if timeout(ENDING, state.hand_on(true)).await.is_err() {
         tracing::warn!("given up: no replica took the last sums in time; a meter that starts here again has them");
     }
     serving.abort();
@@ -85,20 +84,40 @@ struct State {
     metrics: Arc<Metrics>,
     replicas: Replicas,
     counted_until: DateTime<Utc>,
-    /// It was said that no replica takes the sums, and none has since.
-    complained: bool,
+    troubles: Troubles,
+}
+
+/// What was said in the log, and has not become right since.
+#[derive(Default)]
+struct Troubles {
+    files: bool,
+    replicas: bool,
 }
 
 impl State {
-    /// Adds up what nginx has written.
-    fn count(&mut self) -> anyhow::Result<()> {
+    /// Adds up what nginx has written. Trouble with files ends nothing: a container that is not running takes its pod, and so
+    /// nginx, out of the Service.
+    fn count(&mut self) {
+        let counted = self.try_to_count();
+        match counted {
+            Ok(()) => self.troubles.files = false,
+            Err(error) if !std::mem::replace(&mut self.troubles.files, true) => {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "lines of nginx cannot be read, or not be kept; tried again"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn try_to_count(&mut self) -> anyhow::Result<()> {
         let (now, was_full) = (Utc::now(), self.log.was_full().context("the room for lines of nginx")?);
         let meter = Meter::default();
         let read = self.log.read(|line| match line::parse(line) {
             Some(line) => meter.add(line.kind, line.board.map(str::to_owned), line.amount),
             None => self.metrics.malformed(),
         });
-        read.context("reading lines of nginx")?;
         let sums = meter.take();
         self.metrics.add(&sums);
         self.ledger.add(sums, now);
@@ -108,40 +127,53 @@ impl State {
             self.ledger.lose(self.counted_until, now);
         }
         self.counted_until = now;
-        self.save()?;
-        self.log.free().context("the file system of TRIPTYCH_METER_LINES cannot free a part of a file")
+        read.context("reading lines of nginx")?;
+        let free = || self.log.free().context("the file system of TRIPTYCH_METER_LINES cannot free a part of a file");
+        if self.save().is_err() {
+            // There may be no room left: what was read makes some.
+            free()?;
+            return self.save();
+        }
+        free()
     }
 
     fn save(&self) -> anyhow::Result<()> {
-        self.saved.write(&self.ledger, self.log.position())
+        self.saved.write(&self.ledger, self.log.place())
     }
 
-    async fn hand_on(&mut self, ends: bool) -> anyhow::Result<()> {
+    /// Hands on what waits, and keeps what becomes of it: whoever goes on after this program has to know what may have been counted,
+    /// by its number.
+    async fn hand_on(&mut self, ends: bool) {
         while let Some(batch) = self.ledger.next(ends) {
-            // Whoever goes on after this program has to know what may have been counted, by its number.
-            self.save()?;
+            if let Err(error) = self.save() {
+                // As in `count`, where it is said.
+                tracing::debug!(error = format!("{error:#}"), "not kept");
+            }
             match self.replicas.hand_on(self.ledger.source(), &batch).await {
                 Outcome::Counted => {
                     self.ledger.handed_on();
-                    self.complained = false;
+                    self.troubles.replicas = false;
                 }
                 Outcome::Refused(reason) => {
                     tracing::error!(reason, "sums were refused, and will never count");
                     self.ledger.handed_on();
-                    self.ledger.lose(self.counted_until - INTERVAL, self.counted_until);
+                    let since = batch.sums.iter().map(|(hour, _)| *hour).min().unwrap_or(batch.until - INTERVAL);
+                    self.ledger.lose(since, batch.until);
                     // That there is a gap would be refused for the same reason, again and again: not before the next time.
                     if !ends {
                         break;
                     }
                 }
                 Outcome::NotNow(reason) => {
-                    if !std::mem::replace(&mut self.complained, true) {
+                    if !std::mem::replace(&mut self.troubles.replicas, true) {
                         tracing::warn!(reason, "no replica takes the sums; they are added up until one does");
                     }
-                    return Ok(());
+                    return;
                 }
             }
         }
-        self.save()
+        if let Err(error) = self.save() {
+            tracing::debug!(error = format!("{error:#}"), "not kept");
+        }
     }
 }

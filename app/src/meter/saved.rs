@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use super::log::Place;
 use crate::traffic::Ledger;
 
 /// The file, and the name under which a new one is written before it takes its place.
@@ -21,13 +22,13 @@ pub(super) struct Saved {
 #[derive(Deserialize)]
 struct Knowledge {
     ledger: Ledger<String>,
-    position: u64,
+    place: Place,
 }
 
 #[derive(Serialize)]
 struct KnowledgeOf<'a> {
     ledger: &'a Ledger<String>,
-    position: u64,
+    place: Place,
 }
 
 impl Saved {
@@ -42,14 +43,14 @@ impl Saved {
     }
 
     /// What the meter before has left, if it counted for the same nginx.
-    pub(super) fn read(&self, replica: &str) -> anyhow::Result<Option<(Ledger<String>, u64)>> {
+    pub(super) fn read(&self, replica: &str) -> anyhow::Result<Option<(Ledger<String>, Place)>> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.path.display())),
         };
         match serde_json::from_slice::<Knowledge>(&text) {
-            Ok(found) if found.ledger.source().replica == replica => Ok(Some((found.ledger, found.position))),
+            Ok(found) if found.ledger.source().replica == replica => Ok(Some((found.ledger, found.place))),
             Ok(_) => Ok(None),
             // Of another release, perhaps. Its sums are a gap, which is told because its run has no end.
             Err(error) => {
@@ -60,8 +61,8 @@ impl Saved {
     }
 
     /// Writes all of it or nothing.
-    pub(super) fn write(&self, ledger: &Ledger<String>, position: u64) -> anyhow::Result<()> {
-        let text = serde_json::to_vec(&KnowledgeOf { ledger, position })?;
+    pub(super) fn write(&self, ledger: &Ledger<String>, place: Place) -> anyhow::Result<()> {
+        let text = serde_json::to_vec(&KnowledgeOf { ledger, place })?;
         let written = fs::write(&self.new, text).and_then(|()| fs::rename(&self.new, &self.path));
         written.with_context(|| format!("cannot write {}", self.path.display()))
     }

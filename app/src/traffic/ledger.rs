@@ -49,6 +49,12 @@ impl<B: Clone + PartialEq> Ledger<B> {
         &self.source
     }
 
+    /// Until when everything was counted.
+    #[must_use]
+    pub const fn until(&self) -> DateTime<Utc> {
+        self.until
+    }
+
     /// Adds what was counted since the last time.
     pub fn add(&mut self, sums: Vec<Sum<B>>, now: DateTime<Utc>) {
         self.until = now;

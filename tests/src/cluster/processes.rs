@@ -26,7 +26,7 @@ done
 #[derive(Debug)]
 pub(crate) struct Processes {
     kubectl: Kubectl,
-    watchmen: BTreeMap<String, String>,
+    agents: BTreeMap<String, String>,
 }
 
 impl Processes {
@@ -42,7 +42,7 @@ impl Processes {
         let image = postgres.first().and_then(|set| set.pointer("/spec/template/spec/containers/0/image"));
         let image = image.and_then(Value::as_str).context("there is no Postgres")?;
         let kubectl = test.kubectl.within(&namespace);
-        let mut watchmen = BTreeMap::new();
+        let mut agents = BTreeMap::new();
         for (number, node) in test.kubectl.nodes().await?.into_keys().enumerate() {
             let name = format!("processes-{number}");
             kubectl
@@ -62,21 +62,35 @@ impl Processes {
                     },
                 }))
                 .await?;
-            watchmen.insert(node, name);
+            agents.insert(node, name);
         }
         kubectl.run(&["wait", "--for=condition=Ready", "pod", "--all", "--timeout=2m"]).await?;
-        Ok(Self { kubectl, watchmen })
+        Ok(Self { kubectl, agents })
     }
 
     /// `kill -9` for all processes of a pod that have this name.
     pub(crate) async fn kill(&self, pod: &Pod, name: &str) -> Result<()> {
-        let watchman =
-            self.watchmen.get(&pod.node).with_context(|| format!("nobody is on the node of {}", pod.name))?;
+        let agent = self.agents.get(&pod.node).with_context(|| format!("no agent is on the node of {}", pod.name))?;
         // Where systemd makes the groups, it writes them with other dashes.
         let uid = pod.uid.replace('-', "[-_]");
-        let killing = ["exec", watchman, "--", "sh", "-c", KILL, "sh", &uid, name];
+        let killing = ["exec", agent, "--", "sh", "-c", KILL, "sh", &uid, name];
         self.kubectl.run(&killing).await.with_context(|| format!("killing {name} of {}", pod.name))?;
         Ok(())
+    }
+
+    /// Whether one of the pods can connect to a port of an address. They have nothing to do with the board.
+    pub(crate) async fn reaches(&self, address: &str, port: u16) -> Result<bool> {
+        const CONNECT: &str =
+            "timeout 3 bash -c 'exec 3<>/dev/tcp/$0/$1' \"$1\" \"$2\" 2> /dev/null && echo open || echo closed";
+        let agent = self.agents.values().next_back().context("there is no pod to ask from")?;
+        let port = port.to_string();
+        let said = self.kubectl.run(&["exec", agent, "--", "sh", "-c", CONNECT, "sh", address, &port]).await?;
+        Ok(said.trim() == "open")
+    }
+
+    /// Where they are.
+    pub(crate) const fn kubectl(&self) -> &Kubectl {
+        &self.kubectl
     }
 
     /// Removes the pods again.

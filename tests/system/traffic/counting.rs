@@ -57,6 +57,11 @@ async fn behind_nginx_every_byte_of_a_visitor_counts_once_where_it_passes() -> R
         for _ in 0..2 {
             files.visit_files(&found).await?;
         }
+        // Other ways to write the same addresses.
+        let [media, _, style] = &found;
+        files.status(("picture", "b"), &format!("/{media}"), 200).await?;
+        files.status(("picture", "b"), &media.replacen("media", "%6dedia", 1), 200).await?;
+        files.status(("asset", ""), &style.replacen("static", "%73tatic", 1), 200).await?;
     }
     // A visitor who goes away in the middle of a picture.
     let large = pictures::png(77, 1800, 1800)?;

@@ -7,8 +7,9 @@ use reqwest::StatusCode;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
+    time::timeout,
 };
-use triptych_tests::{Replica, Stack, Visitor};
+use triptych_tests::{Replica, Stack, Visitor, Wire};
 
 use super::in_database;
 use crate::board::{Board, wait_until};
@@ -128,6 +129,25 @@ async fn a_meter_that_is_killed_or_frozen_costs_no_count_and_no_answer() -> Resu
     board.meter.terminate().await?;
     assert_eq!(of_web(&board).await?, asked + 2, "each of them counts once");
     assert_eq!(board.count("select count(*) from traffic_gap").await?, 0, "nothing is missing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_visitor_gave_up_is_counted_by_the_replica_that_was_asked() -> Result<()> {
+    let board = Board::with(Stack::builder().replicas(1).env("TRIPTYCH_DRAIN_DELAY", "0s")).await?;
+    let replica = board.replica(0)?;
+    replica.pause()?;
+    let mut wire = Wire::connect(board.url().trim_start_matches("http://")).await?;
+    wire.begin("GET", "/b/", &[]).await?;
+    ensure!(timeout(Duration::from_millis(500), wire.head()).await.is_err(), "the replica is frozen");
+    drop(wire);
+    wait_until("nginx has noticed", || async { Ok(board.nginx.access_log().contains("\"status\":499")) }).await?;
+    replica.resume()?;
+    board.nginx.stop(Duration::from_secs(5)).await?;
+    board.meter.terminate().await?;
+    replica.terminate().await?;
+    assert_eq!(of_web(&board).await?, 0, "nginx counts it, too");
+    assert_eq!(requests(&board).await?, 1, "the replica counts it");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `kubectl drain`: a node is emptied, and nobody notices. What others run on it stays: their data may be bound to it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, ensure};
 
@@ -8,7 +8,11 @@ use crate::cluster::{
     FULL, OWN, Test,
     kubectl::{Component, Kubectl, Pod},
     load::{Tolerance, under_load},
+    slow_uploads::SlowUploads,
 };
+
+/// How long an upload goes on after the pods were asked to leave the node; the values of the test give it twice that.
+const AFTER_EVICTION: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(test: &mut Test) -> Result<Option<String>> {
     let kubectl = &test.kubectl;
@@ -42,19 +46,26 @@ async fn drain(test: &Test, node: &str) -> Result<String> {
     let kubectl = &test.kubectl;
     let number = |component| async move { anyhow::Ok(kubectl.staying(component).await?.len()) };
     let (app, web) = (number(Component::App).await?, number(Component::Web).await?);
-    let (moved, load) = under_load(&test.board, "drain", Tolerance::Nothing, async |load| {
+    let ((moved, uploads), load) = under_load(&test.board, "drain", Tolerance::Nothing, async |load| {
         let before = kubectl.all_pods().await?.iter().filter(|pod| pod.node == node).count();
         let ours = format!("--pod-selector={}={}", OWN.0, OWN.1);
-        kubectl.run(&["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=3m", &ours]).await?;
+        let slow = SlowUploads::begin(&test.board, "drain").await?;
+        let draining = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=3m", &ours];
+        // Draining takes until the last pod is gone, and a web server stays for as long as it lets an upload take.
+        let finishing = async {
+            tokio::time::sleep(AFTER_EVICTION).await;
+            slow.finish().await
+        };
+        let (_, uploads) = tokio::try_join!(kubectl.run(&draining), finishing)?;
         kubectl.settled(Component::App, app).await?;
         kubectl.settled(Component::Web, web).await?;
         let after: Vec<_> = kubectl.all_pods().await?.into_iter().filter(|pod| pod.node == node).collect();
         ensure!(after.is_empty(), "the drained node still has {after:?}");
         load.more(20).await?;
-        Ok(before)
+        Ok((before, uploads))
     })
     .await?;
     let pods = kubectl.settled(Component::App, app).await?;
     let verified = test.board.verify(&load.threads, &pods).await?;
-    Ok(format!("{moved} pods left {node}; {load}; {verified}"))
+    Ok(format!("{moved} pods left {node}, {uploads} slow uploads on the way; {load}; {verified}"))
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::cluster::{
     FULL, Test,
     kubectl::{Component, Kubectl, LIMIT, Pod},
-    load::{Tolerance, under_load},
+    load::{Summary, Tolerance, under_load},
     processes::{Processes, program},
 };
 
@@ -22,6 +22,28 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
     kubectl.settled(Component::App, REPLICAS).await?;
     let web = kubectl.staying(Component::Web).await?.len();
     let processes = Processes::new(test).await?;
+    let killing = kill(test, &processes, web).await;
+    // On every path: they may do everything on their nodes.
+    processes.leave().await?;
+    let (meter, load) = killing?;
+    let pods = kubectl.settled(Component::App, REPLICAS).await?;
+    let verified = test.board.verify(&load.threads, &pods).await?;
+    Ok(format!(
+        "a meter killed: {meter}; {ROUNDS} pods deleted without grace, {ROUNDS} replicas, nginx, Postgres and MinIO killed: {load}; {verified}"
+    ))
+}
+
+async fn kill(test: &Test, processes: &Processes, web: usize) -> Result<(Summary, Summary)> {
+    let kubectl = &test.kubectl;
+    // Beside nginx, and the same program as a replica: nobody notices.
+    let ((), meter) = under_load(&test.board, "kill the meter", Tolerance::Nothing, async |load| {
+        let pod = any_ready(kubectl, Component::Web).await?;
+        processes.kill(&pod, program(Component::App)).await?;
+        restarted(kubectl, Component::Web, &pod).await?;
+        load.more(20).await?;
+        Ok(())
+    })
+    .await?;
     let ((), load) = under_load(&test.board, "kill", Tolerance::Anything, async |load| {
         for _ in 0..ROUNDS {
             let pod = any_ready(kubectl, Component::App).await?;
@@ -31,10 +53,7 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
         }
         kubectl.settled(Component::App, REPLICAS).await?;
         let app = std::iter::repeat_n((Component::App, program(Component::App)), ROUNDS);
-        // The meter beside nginx is the same program as a replica.
-        let others = [(Component::Web, program(Component::App))]
-            .into_iter()
-            .chain([Component::Web, Component::Postgres, Component::Minio].map(|other| (other, program(other))));
+        let others = [Component::Web, Component::Postgres, Component::Minio].map(|other| (other, program(other)));
         for (component, name) in app.chain(others) {
             let pod = any_ready(kubectl, component).await?;
             tokio::time::sleep(Duration::from_millis(rand::random_range(0..500))).await;
@@ -51,12 +70,7 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
         Ok(())
     })
     .await?;
-    processes.leave().await?;
-    let pods = kubectl.settled(Component::App, REPLICAS).await?;
-    let verified = test.board.verify(&load.threads, &pods).await?;
-    Ok(format!(
-        "{ROUNDS} pods deleted without grace, {ROUNDS} replicas, a meter, nginx, Postgres and MinIO killed; {load}; {verified}"
-    ))
+    Ok((meter, load))
 }
 
 /// One of the pods that are ready, as soon as there is one.

@@ -7,11 +7,13 @@ mod install;
 mod kill;
 mod limits;
 mod outages;
+mod policies;
 mod reinstall;
 mod restart;
 mod rollback;
 mod scale;
 mod stale_reads;
+mod traffic;
 mod unreachable;
 mod upgrade;
 
@@ -33,6 +35,10 @@ pub enum Step {
     Restart,
     /// The chart is upgraded.
     Upgrade,
+    /// What is counted is what visitors have seen.
+    Traffic,
+    /// What the policies forbid.
+    Policies,
     /// The release before comes back, and goes again.
     Rollback,
     /// Pods and processes are killed.
@@ -55,13 +61,15 @@ pub enum Step {
 
 impl Step {
     /// All of them, in their order.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Install,
         Self::Upgrade,
         Self::Rollback,
         Self::StaleReads,
         Self::Scale,
         Self::Restart,
+        Self::Traffic,
+        Self::Policies,
         Self::Kill,
         Self::Outages,
         Self::Drain,
@@ -80,6 +88,8 @@ impl Step {
             Self::Restart => "restart app and web under load",
             Self::Upgrade => "upgrade under load",
             Self::Rollback => "roll back and upgrade again under load",
+            Self::Traffic => "count traffic while servers come and go",
+            Self::Policies => "what a stranger reaches",
             Self::Kill => "kill pods and processes under load",
             Self::Outages => "restart Postgres and MinIO under load",
             Self::Drain => "drain a node under load",
@@ -100,6 +110,8 @@ impl Step {
             Self::Restart => restart::run(test).await.map(Some),
             Self::Upgrade => upgrade::run(test).await.map(Some),
             Self::Rollback => rollback::run(test).await.map(Some),
+            Self::Traffic => traffic::run(test).await.map(Some),
+            Self::Policies => policies::run(test).await,
             Self::Kill => kill::run(test).await.map(Some),
             Self::Outages => outages::run(test).await.map(Some),
             Self::Drain => drain::run(test).await,
@@ -115,6 +127,7 @@ impl Step {
     pub(super) fn why_not(self) -> &'static str {
         match self {
             Self::Drain => "there are no two nodes that take pods, one of them without Postgres and MinIO",
+            Self::Policies => "the network enforces no policies",
             _ => "",
         }
     }

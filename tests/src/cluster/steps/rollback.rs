@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{install::generated, restart::all_new};
+use super::{install::generated, restart::all_new, upgrade::storage};
 use crate::cluster::{
     FULL, Test,
     kubectl::Component,
@@ -19,7 +19,7 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
     let wanted = usize::try_from(wanted)?;
     kubectl.run(&["scale", &format!("deployment/{FULL}-app"), &format!("--replicas={wanted}")]).await?;
     kubectl.settled(Component::App, wanted).await?;
-    let credentials = generated(test).await?;
+    let (credentials, storage) = (generated(test).await?, storage(test).await?);
     let (_, load) = under_load(&test.board, "rollback", Tolerance::PoliteRefusals, async |load| {
         let before = kubectl.staying(Component::App).await?;
         test.helm.rollback(REVISION).await?;
@@ -31,6 +31,8 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
     })
     .await?;
     ensure!(generated(test).await? == credentials, "the credentials have changed");
+    let replaced = self::storage(test).await? != storage;
+    ensure!(replaced || load.refused() == 0, "requests were refused while Postgres and MinIO ran: {load}");
     let pods = kubectl.settled(Component::App, wanted).await?;
     let verified = test.board.verify(&load.threads, &pods).await?;
     let from = test.options.previous_tag().unwrap_or("the chart of before");

@@ -6,12 +6,14 @@ use crate::cluster::{
     FULL, Test,
     kubectl::Component,
     load::{Tolerance, under_load},
+    slow_uploads::SlowUploads,
 };
 
 pub(super) async fn run(test: &mut Test) -> Result<String> {
     let (kubectl, deployment) = (&test.kubectl, format!("deployment/{FULL}-app"));
     let (took, load) = under_load(&test.board, "scale", Tolerance::Nothing, async |load| {
         let mut took = Vec::new();
+        let slow = SlowUploads::begin(&test.board, "scale").await?;
         for replicas in [6, 2] {
             let start = std::time::Instant::now();
             kubectl.run(&["scale", &deployment, &format!("--replicas={replicas}")]).await?;
@@ -20,6 +22,7 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
             took.push(format!("{replicas} after {} s", start.elapsed().as_secs()));
             load.more(50).await?;
         }
+        took.push(format!("{} slow uploads on the way", slow.finish().await?));
         Ok(took.join(", "))
     })
     .await?;

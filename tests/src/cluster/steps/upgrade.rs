@@ -57,7 +57,7 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
 }
 
 /// The pods that keep data.
-async fn storage(test: &Test) -> Result<Vec<Pod>> {
+pub(super) async fn storage(test: &Test) -> Result<Vec<Pod>> {
     let (postgres, minio) = (test.kubectl.settled(Component::Postgres, 1), test.kubectl.settled(Component::Minio, 1));
     Ok([postgres.await?, minio.await?].concat())
 }
