@@ -26,6 +26,7 @@ pub mod storage;
 pub mod submissions;
 pub mod threads;
 pub mod traffic;
+mod verifier;
 pub mod versions;
 
 use secrecy::{ExposeSecret as _, SecretString};

@@ -12,6 +12,7 @@ use url::Url;
 use super::error::Error;
 use super::pool::{SETTINGS, options, within};
 use super::schema::CONNECT_TIMEOUT;
+use super::verifier::verifier;
 
 /// What serving and collecting does with each table and sequence. To lock a row is to update it. What hangs on a row and
 /// goes with it is deleted by the database, in the name of the owner.
@@ -89,17 +90,19 @@ pub(super) async fn prepare(owner: &mut PgConnection, serving: &SecretString) ->
     .await?;
     if !found.exists {
         let password = password(serving);
-        // Looked at before, because a statement that is refused is written to the server's log, with the password.
-        let (true, Some(password)) = (found.may_create, password) else {
+        let mut salt = [0; 16];
+        let verifier =
+            password.filter(|_| getrandom::fill(&mut salt).is_ok()).and_then(|password| verifier(&password, salt));
+        let (true, Some(verifier)) = (found.may_create, verifier) else {
             let what = format!(
                 "the role {role} of TRIPTYCH_DATABASE_URL does not exist, and {} of TRIPTYCH_MIGRATE_DATABASE_URL may not make it, or is not \
-                 told its password. By hand: CREATE ROLE \"{role}\" LOGIN PASSWORD '…'",
+                 told its password, in ASCII. By hand: CREATE ROLE \"{role}\" LOGIN PASSWORD '…'",
                 found.owner
             );
             return Err(Error::Configuration(what.into()));
         };
         let make = "select format('create role %I login password %L', $1::text, $2::text)";
-        let make: String = sqlx::query_scalar(make).bind(&role).bind(password).fetch_one(&mut *owner).await?;
+        let make: String = sqlx::query_scalar(make).bind(&role).bind(verifier).fetch_one(&mut *owner).await?;
         sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *owner).await?;
         tracing::info!(role, "made the role that serves");
     }

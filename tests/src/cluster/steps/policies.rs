@@ -55,7 +55,8 @@ async fn probe(test: &Test, strangers: &Processes) -> Result<Option<String>> {
         for pod in
             test.kubectl.list(&["pods", "--selector", &selector, "--field-selector", "status.phase=Running"]).await?
         {
-            let field = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).context("a pod without an address");
+            let field =
+                |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).context("a pod without an address");
             let (name, address) = (field("/metadata/name")?, field("/status/podIP")?);
             for port in ports {
                 ensure!(!strangers.reaches(address, *port).await?, "a stranger reaches port {port} of {name}");
