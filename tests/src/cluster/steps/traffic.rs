@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 pub(super) async fn run(test: &mut Test) -> Result<String> {
     let (kubectl, replicas) = (&test.kubectl, test.kubectl.staying(Component::App).await?.len());
     // What was on its way before has been counted.
-    tokio::time::sleep(Duration::from_secs(25)).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
     let before = told(&test.board).await?;
     let requests = Arc::new(AtomicU64::new(0));
     let mut visitors = JoinSet::new();

@@ -41,7 +41,7 @@ async fn values(test: &Test, kubectl: &Kubectl) -> Result<Value> {
     let mut values = test.values.clone();
     let nothing = json!({
         "app": {"replicas": 1},
-        "web": {"replicas": 1},
+        "web": {"replicas": 1, "preStopSleepSeconds": 1},
         "postgresql": {"enabled": false},
         "externalDatabase": {"existingSecret": "nowhere"},
         "minio": {"enabled": false},
