@@ -16,6 +16,7 @@ use crate::config::variables::{Command as Reads, environment, reference, unknown
 use crate::config::{self, CollectConfig, LogConfig, MeterConfig, MigrateConfig, Problems, ServeConfig};
 use crate::error::AppError;
 use crate::service::{collecting, configuring, installation};
+use crate::signals::unless_asked_to_end;
 use crate::store::{self, Store};
 use crate::tools::credentials::{self, Wanted};
 use crate::tools::smoke::{self, Sites};
@@ -117,14 +118,14 @@ pub fn run() -> ExitCode {
     let done = match arguments.command {
         Command::Serve => run_configured(ServeConfig::read(&environment), |config| &config.log, server::serve),
         Command::Migrate { claim_bucket } => {
-            let work = |config| migrate(config, claim_bucket);
+            let work = |config| unless_asked_to_end(migrate(config, claim_bucket));
             run_configured(MigrateConfig::read(&environment), |config| &config.log, work)
         }
         Command::Gc { no_grace, all_orphans } => {
             let work = |config: CollectConfig| async move {
                 let grace = if no_grace { Duration::ZERO } else { config.grace };
                 let most_orphans = if all_orphans { None } else { Some(config.most_orphans) };
-                collect(&config, grace, most_orphans).await
+                unless_asked_to_end(Box::pin(collect(&config, grace, most_orphans))).await
             };
             run_configured(CollectConfig::read(&environment), |config| &config.log, work)
         }

@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod representation;
 pub mod server;
 pub mod service;
+mod signals;
 pub mod state;
 pub mod store;
 pub mod telemetry;

@@ -3,6 +3,7 @@
 use std::{cell::Cell, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 use triptych_tests::{
     process::{Launch, Process},
     replica,
@@ -48,6 +49,18 @@ impl Migrating {
         ensure!(status.success(), "{status}:\n{}", self.log());
         Ok(())
     }
+}
+
+#[tokio::test]
+async fn a_migration_that_is_asked_to_end_does_so_at_once_and_says_so() -> Result<()> {
+    let servers = Servers::start().await?;
+    servers.postgres.stop().await?;
+    let migrating = Migrating::start(&servers)?;
+    migrating.says("is not ready").await?;
+    migrating.process.signal(Signal::TERM)?;
+    let status = migrating.process.wait(Duration::from_mins(1)).await?;
+    ensure!(status.code() == Some(1) && migrating.log().contains("asked to end"), "{status}: {}", migrating.log());
+    Ok(())
 }
 
 #[tokio::test]

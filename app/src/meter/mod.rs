@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::MeterConfig;
 use crate::domain::traffic::Tier;
+use crate::signals::Signals;
 use crate::traffic::{INTERVAL, Ledger, Meter};
 use log::{Log, Place};
 use metrics::Metrics;
@@ -33,7 +33,7 @@ const ENDING: Duration = Duration::from_secs(5);
 
 /// Counts until SIGTERM or SIGINT, then hands on what is left.
 pub async fn run(config: MeterConfig) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut signals = Signals::new()?;
     let saved = Saved::beside(&config.lines);
     let (ledger, place) = match saved.read(&config.replica)? {
         Some((ledger, place)) => (ledger, place),
@@ -64,8 +64,7 @@ pub async fn run(config: MeterConfig) -> anyhow::Result<()> {
                 state.count();
                 state.hand_on(false).await;
             }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = signals.next() => break,
         }
     }
     state.count();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::listeners::Listener;
-use super::signals::Signals;
+use crate::signals::Signals;
 use crate::state::AppState;
 
 /// What requests and posts leave to the steps after them, which take no time at all unless something hangs.

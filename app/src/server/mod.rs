@@ -6,15 +6,14 @@ mod ending;
 mod forgetting;
 mod listeners;
 mod open_files;
-mod signals;
 mod verification;
 
 use actix_web::web;
 
 use crate::config::ServeConfig;
+use crate::signals::Signals;
 use crate::state::AppState;
 use listeners::Listener;
-use signals::Signals;
 
 /// Serves until SIGTERM or SIGINT, then drains and ends.
 ///
