@@ -49,6 +49,23 @@ pub type Kinds = BTreeMap<(String, String), Counted>;
 /// How often somebody who watches looks whether it is over.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// Of all boards together.
+#[must_use]
+pub fn by_kind(kinds: &Kinds) -> BTreeMap<String, Counted> {
+    let mut by_kind = BTreeMap::<String, Counted>::new();
+    for ((kind, _), counted) in kinds {
+        *by_kind.entry(kind.clone()).or_default() += *counted;
+    }
+    by_kind
+}
+
+/// Adds what one visitor has counted to what others have.
+pub fn add(all: &mut Kinds, kinds: Kinds) {
+    for (of, counted) in kinds {
+        *all.entry(of).or_default() += counted;
+    }
+}
+
 /// The visitor, on one connection at a time.
 #[derive(Debug)]
 pub struct CountingVisitor {

@@ -59,15 +59,6 @@ impl Wire {
         self.answer(method).await
     }
 
-    /// Sends a request with a body and reads the whole answer.
-    pub async fn post(&mut self, path: &str, content_type: &str, body: &[u8]) -> Result<WireAnswer> {
-        let length = body.len().to_string();
-        let headers = [("accept", "application/json"), ("content-type", content_type), ("content-length", &length)];
-        self.begin("POST", path, &headers).await?;
-        self.send(body).await?;
-        self.answer("POST").await
-    }
-
     /// Sends the head of a request.
     pub async fn begin(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<()> {
         let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();

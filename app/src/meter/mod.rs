@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::MeterConfig;
@@ -43,8 +43,7 @@ pub async fn run(config: MeterConfig) -> anyhow::Result<()> {
         .with_context(|| format!("TRIPTYCH_METER_LINES: cannot open {}", config.lines.display()))?;
     let metrics = Arc::new(Metrics::default());
     let replicas = Replicas::new(&config)?;
-    let counted_until = ledger.until();
-    let mut state = State { ledger, log, saved, metrics, replicas, counted_until, troubles: Troubles::default() };
+    let mut state = State { ledger, log, saved, metrics, replicas, troubles: Troubles::default() };
     // What nginx has written while no meter was there.
     state.count();
     let serving = tokio::spawn(metrics::serve(config.metrics_listen, Arc::clone(&state.metrics))?);
@@ -82,7 +81,6 @@ struct State {
     saved: Saved,
     metrics: Arc<Metrics>,
     replicas: Replicas,
-    counted_until: DateTime<Utc>,
     troubles: Troubles,
 }
 
@@ -97,8 +95,7 @@ impl State {
     /// Adds up what nginx has written. Trouble with files ends nothing: a container that is not running takes its pod, and so
     /// nginx, out of the Service.
     fn count(&mut self) {
-        let counted = self.try_to_count();
-        match counted {
+        match self.try_to_count() {
             Ok(()) => self.troubles.files = false,
             Err(error) if !std::mem::replace(&mut self.troubles.files, true) => {
                 tracing::error!(
@@ -111,7 +108,8 @@ impl State {
     }
 
     fn try_to_count(&mut self) -> anyhow::Result<()> {
-        let (now, was_full) = (Utc::now(), self.log.was_full().context("the room for lines of nginx")?);
+        let (since, now) = (self.ledger.until(), Utc::now());
+        let was_full = self.log.was_full().context("the room for lines of nginx")?;
         let meter = Meter::default();
         let read = self.log.read(|line| match line::parse(line) {
             Some(line) => meter.add(line.kind, line.board.map(str::to_owned), line.amount),
@@ -123,9 +121,8 @@ impl State {
         if was_full {
             tracing::warn!("there was no room left for lines of nginx: some may be lost");
             self.metrics.full();
-            self.ledger.lose(self.counted_until, now);
+            self.ledger.lose(since, now);
         }
-        self.counted_until = now;
         read.context("reading lines of nginx")?;
         let free = || self.log.free().context("the file system of TRIPTYCH_METER_LINES cannot free a part of a file");
         if self.save().is_err() {
@@ -144,10 +141,7 @@ impl State {
     /// by its number.
     async fn hand_on(&mut self, ends: bool) {
         while let Some(batch) = self.ledger.next(ends) {
-            if let Err(error) = self.save() {
-                // As in `count`, where it is said.
-                tracing::debug!(error = format!("{error:#}"), "not kept");
-            }
+            self.save_if_possible();
             match self.replicas.hand_on(self.ledger.source(), &batch).await {
                 Outcome::Counted => {
                     self.ledger.handed_on();
@@ -171,6 +165,11 @@ impl State {
                 }
             }
         }
+        self.save_if_possible();
+    }
+
+    /// What stands in the way is told by `count`, which meets it, too.
+    fn save_if_possible(&self) {
         if let Err(error) = self.save() {
             tracing::debug!(error = format!("{error:#}"), "not kept");
         }

@@ -19,15 +19,10 @@ pub(super) struct Saved {
     new: PathBuf,
 }
 
-#[derive(Deserialize)]
-struct Knowledge {
-    ledger: Ledger<String>,
-    place: Place,
-}
-
-#[derive(Serialize)]
-struct KnowledgeOf<'a> {
-    ledger: &'a Ledger<String>,
+/// What is in it; the ledger itself, or, to be written, a reference to it.
+#[derive(Serialize, Deserialize)]
+struct Knowledge<L> {
+    ledger: L,
     place: Place,
 }
 
@@ -49,7 +44,7 @@ impl Saved {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.path.display())),
         };
-        match serde_json::from_slice::<Knowledge>(&text) {
+        match serde_json::from_slice::<Knowledge<Ledger<String>>>(&text) {
             Ok(found) if found.ledger.source().replica == replica => Ok(Some((found.ledger, found.place))),
             Ok(_) => Ok(None),
             // Of another release, perhaps. Its sums are a gap, which is told because its run has no end.
@@ -62,7 +57,7 @@ impl Saved {
 
     /// Writes all of it or nothing.
     pub(super) fn write(&self, ledger: &Ledger<String>, place: Place) -> anyhow::Result<()> {
-        let text = serde_json::to_vec(&KnowledgeOf { ledger, place })?;
+        let text = serde_json::to_vec(&Knowledge { ledger, place })?;
         let written = fs::write(&self.new, text).and_then(|()| fs::rename(&self.new, &self.path));
         written.with_context(|| format!("cannot write {}", self.path.display()))
     }

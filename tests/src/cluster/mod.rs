@@ -365,9 +365,9 @@ impl Test {
         format!("{}-nodes", self.options.namespace)
     }
 
-    /// Makes a namespace in which only restricted pods may run.
-    async fn make_namespace(&self, name: &str) -> Result<()> {
-        let labels = json!({OWN.0: OWN.1, "pod-security.kubernetes.io/enforce": "restricted"});
+    /// Makes a namespace whose pods have to satisfy this Pod Security Standard.
+    async fn make_namespace(&self, name: &str, standard: &str) -> Result<()> {
+        let labels = json!({OWN.0: OWN.1, "pod-security.kubernetes.io/enforce": standard});
         let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels},
         });

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{
-    OWN, Test,
+    Test,
     kubectl::{Component, Kubectl, Pod},
 };
 
@@ -33,10 +33,7 @@ impl Processes {
     /// Puts a pod on every node, in a namespace of its own. Its image is that of Postgres, which is there and has a shell.
     pub(crate) async fn new(test: &Test) -> Result<Self> {
         let namespace = test.nodes_namespace();
-        let labels = json!({OWN.0: OWN.1, "pod-security.kubernetes.io/enforce": "privileged"});
-        let object =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}});
-        test.kubectl.apply(&object).await?;
+        test.make_namespace(&namespace, "privileged").await?;
         let postgres =
             test.kubectl.list(&["statefulsets", "--selector", "app.kubernetes.io/component=postgresql"]).await?;
         let image = postgres.first().and_then(|set| set.pointer("/spec/template/spec/containers/0/image"));

@@ -4,10 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use triptych_tests::{
-    CountingVisitor, Form, Stack, Visitor, Wire, counting_visitor::Counted, pictures, raw_form::RAW_FORM,
+    CountingVisitor, Form, Stack, Visitor, Wire,
+    counting_visitor::{Counted, by_kind},
+    pictures,
+    raw_form::RAW_FORM,
 };
 
-use super::{in_database, of_kinds};
+use super::in_database;
 use crate::board::{Board, raw_post, wait_until};
 
 /// Ends all replicas in good order, so that everything that they counted is in the database.
@@ -32,7 +35,7 @@ async fn what_a_replica_counts_is_what_went_over_the_wire() -> Result<()> {
     let files = ledger.visit(1).await?;
     ledger.visit_files(&files).await?;
     let url = board.replica(0)?.metrics_url();
-    let wanted = of_kinds(&ledger.kinds);
+    let wanted = by_kind(&ledger.kinds);
     wait_until("metrics tell what went over the wire", || async { Ok(in_metrics(&url, "app").await? == wanted) })
         .await?;
     hand_on(&board).await?;
@@ -133,7 +136,7 @@ async fn behind_nginx_every_byte_of_a_visitor_counts_once_where_it_passes() -> R
     assert!((0..i64::try_from(size)?).contains(&broken_off), "sent beyond what came: {broken_off} of {size}");
     expected.entry(("picture".to_owned(), "b".to_owned())).or_default().bytes_out += broken_off;
     assert_eq!(web, expected);
-    assert_eq!(metrics, of_kinds(&web), "metrics");
+    assert_eq!(metrics, by_kind(&web), "metrics");
     Ok(())
 }
 

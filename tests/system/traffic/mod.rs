@@ -6,8 +6,6 @@ mod handing_on;
 mod page;
 mod proof;
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context as _, Result};
 use sqlx::Row as _;
 use triptych_tests::counting_visitor::{Counted, Kinds};
@@ -37,13 +35,4 @@ async fn in_database(board: &Board, tier: &str, period: &str) -> Result<Kinds> {
             Ok(((row.try_get("kind")?, row.try_get("slug")?), counted))
         })
         .collect()
-}
-
-/// Of all boards together.
-fn of_kinds(kinds: &Kinds) -> BTreeMap<String, Counted> {
-    let mut of_kinds = BTreeMap::<String, Counted>::new();
-    for ((kind, _), counted) in kinds {
-        *of_kinds.entry(kind.clone()).or_default() += *counted;
-    }
-    of_kinds
 }

@@ -13,10 +13,10 @@ use futures_util::future;
 use serde_json::Value;
 use triptych_tests::{
     CountingVisitor, Replica, Stack, Visitor,
-    counting_visitor::{Counted, Kinds},
+    counting_visitor::{Counted, Kinds, add, by_kind},
 };
 
-use super::{in_database, of_kinds};
+use super::in_database;
 use crate::board::Board;
 
 const REQUESTS: i64 = 20_000;
@@ -41,9 +41,7 @@ async fn page_and_document_agree_with_twenty_thousand_requests_while_servers_com
     let all = future::try_join_all(visitors).await?;
     over.store(true, Ordering::Release);
     for kinds in all.into_iter().chain([watching.await?]) {
-        for (of, counted) in kinds? {
-            *expected.entry(of).or_default() += counted;
-        }
+        add(&mut expected, kinds?);
     }
     let asked: i64 = expected.values().map(|counted| counted.requests).sum();
     ensure!(asked >= REQUESTS, "only {asked} requests");
@@ -56,9 +54,7 @@ async fn page_and_document_agree_with_twenty_thousand_requests_while_servers_com
     }
     let (web, app) = (in_database(&board, "web", "day").await?, in_database(&board, "app", "day").await?);
     let mut counted = web.clone();
-    for (of, more) in app {
-        *counted.entry(of).or_default() += more;
-    }
+    add(&mut counted, app);
     agree(&expected, &counted)?;
 
     board.replica(0)?.start()?;
@@ -117,7 +113,7 @@ async fn come_and_go(board: &Board, turn: usize) -> Result<()> {
 /// Within half a per cent in all, and one per cent for each kind.
 fn agree(expected: &Kinds, counted: &Kinds) -> Result<()> {
     near("everything", sum(expected), sum(counted), 5)?;
-    let (expected, counted) = (of_kinds(expected), of_kinds(counted));
+    let (expected, counted) = (by_kind(expected), by_kind(counted));
     ensure!(expected.keys().eq(counted.keys()), "kinds: {expected:?}, counted {counted:?}");
     for (kind, of_kind) in expected {
         near(&kind, of_kind, counted.get(&kind).copied().unwrap_or_default(), 10)?;

@@ -12,7 +12,7 @@ use crate::cluster::{FULL, RELEASE, Test, client::Ask, kubectl::Component};
 const INGRESS_LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(test: &mut Test) -> Result<String> {
-    test.make_namespace(&test.options.namespace).await?;
+    test.make_namespace(&test.options.namespace, "restricted").await?;
     let start = Instant::now();
     match test.options.previous_chart() {
         Some(chart) => {

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     cluster::{FULL, Test, board::Board, client::Ask, kubectl::Component},
-    counting_visitor::{Counted, CountingVisitor, Kinds},
+    counting_visitor::{Counted, CountingVisitor, Kinds, add, by_kind},
 };
 
 const REQUESTS: u64 = 20_000;
@@ -44,12 +44,11 @@ pub(super) async fn run(test: &mut Test) -> Result<String> {
     }
     kubectl.run(&["rollout", "restart", &web]).await?;
     kubectl.run(&["rollout", "status", &web, "--timeout=3m"]).await?;
-    let mut seen = BTreeMap::<String, Counted>::new();
+    let mut seen = Kinds::new();
     while let Some(kinds) = visitors.join_next().await {
-        for ((kind, _), counted) in kinds?? {
-            *seen.entry(kind).or_default() += counted;
-        }
+        add(&mut seen, kinds??);
     }
+    let seen = by_kind(&seen);
     kubectl.settled(Component::App, replicas).await?;
     let start = Instant::now();
     let mut looks = 1;

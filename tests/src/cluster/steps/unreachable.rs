@@ -18,7 +18,7 @@ const INIT_CONTAINER: &str = "migrate";
 pub(super) async fn run(test: &mut Test) -> Result<String> {
     let before = test.kubectl.pods(Component::App).await?;
     let namespace = test.unreachable_namespace();
-    test.make_namespace(&namespace).await?;
+    test.make_namespace(&namespace, "restricted").await?;
     let kubectl = test.kubectl.within(&namespace);
     let (helm, values) = (Helm::new(&namespace, "lost")?, values(test, &kubectl).await?);
     let result = told(&kubectl, &helm, test, &values).await;
